@@ -1,0 +1,257 @@
+"""Capture: one run of the model over a text, and everything inside it on demand.
+
+A capture keeps the residual stream, by reference, and what each layer was called with. Everything inside a layer is
+a function of these, so that `attention(layer)` and `mlp(layer)` call that one layer again with the probes on: a few
+milliseconds, and memory that grows with layers x tokens x d_model but never with tokens squared.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from gemma_viz.edits import Edits
+from gemma_viz.instrument import STREAM, Run, masked_scores, running
+from gemma_viz.tokens import Token
+
+if TYPE_CHECKING:
+    from gemma_viz.model import Model
+
+INSIDE_ATTENTION = frozenset({"attn_in", "q", "rot_q", "k", "rot_k", "v", "z", "attn_projected", "attn_out"})
+INSIDE_MLP = frozenset({"mlp_in", "gate", "up", "act", "mlp_projected", "mlp_out"})
+
+
+@dataclass(frozen=True)
+class Attention:
+    """The inside of one attention sublayer. Float32 tensors on the CPU.
+
+    input: [position, d_model], the stream after RMSNorm
+    q, rot_q: [head, position, d_head], queries before and after RoPE (Gemma 3: after the query norm)
+    k, rot_k: [kv_head, position, d_head], keys, likewise
+    v: [kv_head, position, d_head]
+    z: [head, position, d_head], the values, weighted and summed: what goes into the output projection
+    projected: [position, d_model], the heads' outputs after the output projection
+    out: [position, d_model], what is added to the stream: the same, or (Gemma 2, 3) its norm
+    scores: [head, query, key], rot_q . rot_k, scaled (Gemma 2: soft-capped); -inf where the query may not look
+    pattern: [head, query, key], softmax of the scores; rows sum to 1
+
+    Source: Attention Is All You Need (arXiv:1706.03762), section 3.2; multi-query: arXiv:1911.02150.
+    """
+
+    input: Tensor
+    q: Tensor
+    rot_q: Tensor
+    k: Tensor
+    rot_k: Tensor
+    v: Tensor
+    z: Tensor
+    projected: Tensor
+    out: Tensor
+    scale: float
+    softcap: float | None
+    causal: bool
+    window: int | None
+
+    @cached_property
+    def scores(self) -> Tensor:
+        return self.scores_of(slice(None))
+
+    @cached_property
+    def pattern(self) -> Tensor:
+        return self.scores.softmax(-1)
+
+    def scores_of(self, heads: slice) -> Tensor:
+        """The scores of some heads only: [heads, query, key]."""
+        query_heads = range(self.rot_q.shape[0])[heads]
+        kv_heads = [head // self._group for head in query_heads]
+        return masked_scores(
+            self.rot_q[heads], self.rot_k[kv_heads], self.scale, self.softcap, self.causal, self.window
+        )
+
+    @property
+    def _group(self) -> int:
+        return self.rot_q.shape[0] // self.rot_k.shape[0]
+
+
+@dataclass(frozen=True)
+class MLP:
+    """The inside of one MLP sublayer. Float32 tensors on the CPU.
+
+    input: [position, d_model], the stream after RMSNorm
+    gate, up: [position, d_mlp], the two projections of the input
+    act: [position, d_mlp], gelu(gate) * up, what goes into the down-projection
+    projected: [position, d_model], act after the down-projection
+    out: [position, d_model], what is added to the stream: the same, or (Gemma 2, 3) its norm
+
+    Source: GLU Variants Improve Transformer (arXiv:2002.05202).
+    """
+
+    input: Tensor
+    gate: Tensor
+    up: Tensor
+    act: Tensor
+    projected: Tensor
+    out: Tensor
+
+
+@dataclass(frozen=True)
+class TopK:
+    """The likeliest next tokens after one position, the likeliest first.
+
+    ids: tuple of int; texts: tuple of str; logits, probabilities: tuples of float. Probabilities are shares of the
+    whole vocabulary, so they sum to less than 1.
+    """
+
+    ids: tuple[int, ...]
+    texts: tuple[str, ...]
+    logits: tuple[float, ...]
+    probabilities: tuple[float, ...]
+
+
+class Capture:
+    """One run of a model over one text. Made by `Model.capture`.
+
+    model: Model; text: str; edits: Edits
+    tokens: tuple of Token
+    token_ids: int64 [position], on the CPU
+
+    Every method that takes a layer raises IndexError where there is no such layer. Layers and positions count from 0;
+    negative ones count from the end.
+    """
+
+    def __init__(self, model: "Model", text: str, tokens: tuple[Token, ...], edits: Edits):
+        self.model = model
+        self.text = text
+        self.tokens = tokens
+        self.edits = edits
+        self.token_ids = torch.tensor([token.id for token in tokens])
+        run = Run(STREAM, edits)
+        with running(run):
+            model.forward(self.token_ids)
+        n_layers = model.spec.n_layers
+        self._resid_pre = [run.values["resid_pre", layer] for layer in range(n_layers)]
+        self._resid_mid = [run.values["resid_mid", layer] for layer in range(n_layers)]
+        self._last_resid_post = run.values["resid_post", n_layers - 1]
+        self._layer_calls = run.layer_calls
+
+    def __len__(self) -> int:
+        """The number of tokens."""
+        return len(self.tokens)
+
+    def __repr__(self) -> str:
+        return f"<Capture of {len(self)} tokens by {self.model.name}: {self.text[:40]!r}>"
+
+    def resid_pre(self, layer: int) -> Tensor:
+        """The stream as it enters a layer: float32 [position, d_model]."""
+        return _plain(self._resid_pre[self._layer(layer)])
+
+    def resid_mid(self, layer: int) -> Tensor:
+        """The stream between a layer's attention and its MLP: float32 [position, d_model]."""
+        return _plain(self._resid_mid[self._layer(layer)])
+
+    def resid_post(self, layer: int) -> Tensor:
+        """The stream as it leaves a layer: float32 [position, d_model]."""
+        index = self._layer(layer)
+        last = index == self.model.spec.n_layers - 1
+        return _plain(self._last_resid_post if last else self._resid_pre[index + 1])
+
+    def attention(self, layer: int) -> Attention:
+        """The inside of a layer's attention, by replaying the layer."""
+        index, spec = self._layer(layer), self.model.spec
+        values = self._replay(index, INSIDE_ATTENTION)
+        return Attention(
+            input=values["attn_in"],
+            q=_heads_first(values["q"], spec.n_heads),
+            rot_q=values["rot_q"],
+            k=_heads_first(values["k"], spec.n_kv_heads),
+            rot_k=values["rot_k"],
+            v=_heads_first(values["v"], spec.n_kv_heads),
+            z=_heads_first(values["z"], spec.n_heads),
+            projected=values["attn_projected"],
+            out=values["attn_out"],
+            scale=spec.attention_scale,
+            softcap=spec.attention_softcap,
+            causal=self.edits.causal_mask,
+            window=spec.window(index),
+        )
+
+    def mlp(self, layer: int) -> MLP:
+        """The inside of a layer's MLP, by replaying the layer."""
+        values = self._replay(self._layer(layer), INSIDE_MLP)
+        return MLP(
+            input=values["mlp_in"],
+            gate=values["gate"],
+            up=values["up"],
+            act=values["act"],
+            projected=values["mlp_projected"],
+            out=values["mlp_out"],
+        )
+
+    def replayed_resid_post(self, layer: int) -> Tensor:
+        """What the layer gives when it is called again; equal to `resid_post(layer)` bit for bit."""
+        return self._replay(self._layer(layer), {"resid_post"})["resid_post"]
+
+    def final_norm(self) -> Tensor:
+        """The stream after the last norm, what the output projection reads: float32 [position, d_model]."""
+        return _plain(self._final_norm(slice(None)))
+
+    def logits(self, positions: Sequence[int]) -> Tensor:
+        """Scores of every vocabulary token as the next one: float32 [len(positions), vocab_size], after any soft-cap.
+
+        Raises IndexError for a position outside the prompt.
+        """
+        return self.model.unembed(self._final_norm([self._position(p) for p in positions])).cpu()
+
+    def top_k(self, k: int = 10, position: int = -1) -> TopK:
+        """The k likeliest tokens after a position."""
+        logits = self.logits([position])[0]
+        ids = logits.topk(min(k, len(logits))).indices
+        id_list = ids.tolist()
+        return TopK(
+            ids=tuple(id_list),
+            texts=tuple(self.model.token_text(id) for id in id_list),
+            logits=tuple(logits[ids].tolist()),
+            probabilities=tuple(logits.softmax(-1)[ids].tolist()),
+        )
+
+    def _replay(self, layer: int, keep: frozenset[str] | set[str]) -> dict[str, Tensor]:
+        """Call one layer again on what entered it. Values without the batch axis, in float32 on the CPU."""
+        run = Run(keep, self.edits)
+        with running(run):
+            self.model.hf.model.layers[layer](self._resid_pre[layer], **self._layer_calls[layer])
+        return {name: _plain(value) for (name, _), value in run.values.items()}
+
+    def _final_norm(self, positions: Any) -> Tensor:
+        """[batch, len(positions), d_model], in the model's own dtype and on its device."""
+        with running(Run((), self.edits)):
+            return self.model.hf.model.norm(self._last_resid_post[:, positions])
+
+    def _layer(self, layer: int) -> int:
+        return _index(layer, self.model.spec.n_layers, "layer")
+
+    def _position(self, position: int) -> int:
+        return _index(position, len(self), "position")
+
+
+def _index(index: int, n: int, what: str) -> int:
+    if not -n <= index < n:
+        raise IndexError(f"There is no {what} {index}: the {what}s are 0 to {n - 1}.")
+    return index % n
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """Without the batch axis, float32, on the CPU."""
+    return tensor[0].float().cpu()
+
+
+def _heads_first(tensor: Tensor, n_heads: int) -> Tensor:
+    """[head, position, d_head] from [position, head * d_head], or from [head, position, d_head] as it is.
+
+    A projection gives the first form; transformers splits the heads before it applies a query or key norm.
+    """
+    if tensor.dim() == 3:
+        return tensor
+    return tensor.unflatten(-1, (n_heads, -1)).transpose(0, 1)

@@ -1,0 +1,188 @@
+"""Which checkpoints there are, and loading one.
+
+A checkpoint is named by the word "embedded", by a hub id ("google/gemma-2b") or by the path of a folder. What visitors
+of the app may choose is the operator's list, `offered_models`; only `load`, which code calls, takes a path.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from huggingface_hub import get_token, try_to_load_from_cache
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
+
+from gemma_viz.embedded import Progress, embedded_checkpoint
+from gemma_viz.errors import ModelGated, ModelNotFound, ModelOffline, ModelTooLarge, NotAGemma
+from gemma_viz.instrument import ATTENTION
+from gemma_viz.model import Model
+from gemma_viz.spec import ModelSpec
+
+EMBEDDED = "embedded"
+GEMMA_2B = "google/gemma-2b"
+
+LABELS = {EMBEDDED: "Gemma 3 270M (embedded)", GEMMA_2B: "Gemma 2B"}
+
+WORKING_SPACE = 1.2  # memory a loaded model needs, as a multiple of its weights
+
+
+def offered_models() -> tuple[str, ...]:
+    """The checkpoints a visitor may choose, the default first.
+
+    `$GEMMA_VIZ_MODELS`, names separated by commas; without it the embedded model, and Gemma 2B where this machine has
+    it in its hub cache or is logged in to the hub. Gemma 2B comes first where there is a GPU to run it.
+    """
+    chosen = [name.strip() for name in os.environ.get("GEMMA_VIZ_MODELS", "").split(",") if name.strip()]
+    if chosen:
+        return tuple(dict.fromkeys(chosen))
+    if not gemma_2b_is_available():
+        return (EMBEDDED,)
+    return (GEMMA_2B, EMBEDDED) if torch.cuda.is_available() else (EMBEDDED, GEMMA_2B)
+
+
+def gemma_2b_is_available() -> bool:
+    """Whether Gemma 2B is in the hub cache, or may be fetched with the token that is there."""
+    return isinstance(try_to_load_from_cache(GEMMA_2B, "config.json"), str) or get_token() is not None
+
+
+def label(name: str) -> str:
+    """A checkpoint's name for people: never a path, of which only the last folder is shown."""
+    return LABELS.get(name) or Path(name).name
+
+
+def load(
+    name: str | Path | None = None,
+    *,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    token_limit: int | None = None,
+    progress: Progress = lambda share, what: None,
+) -> Model:
+    """Load a Gemma 1, 2 or 3 text model.
+
+    name: None or "embedded" for the embedded Gemma 3 270M, a hub id, or the path of a checkpoint folder
+    device: default CUDA, else MPS, else CPU
+    dtype: default bfloat16 on a GPU; on the CPU float32 where memory allows, else bfloat16
+    token_limit: default `$GEMMA_VIZ_MAX_TOKENS`, else the context length or what the free memory holds
+    progress: is called with the share done, 0 to 1, and what is going on
+
+    Raises ModelNotFound, ModelGated, ModelOffline, ModelTooLarge, NotAGemma or EmbeddedModelError.
+    """
+    shown = label(str(name)) if name else LABELS[EMBEDDED]
+    source = embedded_checkpoint(progress) if name is None or str(name) == EMBEDDED else name
+    on = torch.device(device) if device else default_device()
+    with _plain_errors(str(name), shown):
+        progress(0.0, f"Looking for {shown}")
+        config = _config(source)
+        ModelSpec.from_config(config)  # refuses what is not a Gemma before anything large is read
+        fitting = dtype or fitting_dtype(config, on, shown)
+        progress(0.3, f"Reading the tokenizer of {shown}")
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        progress(0.6, f"Reading the weights of {shown}")
+        hf = AutoModelForCausalLM.from_pretrained(
+            source,
+            config=config,
+            dtype=fitting,
+            attn_implementation=ATTENTION,
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
+        model = Model(hf.to(on), tokenizer, name=str(name or EMBEDDED), token_limit=token_limit or _token_limit())
+    progress(1.0, f"{shown} is ready")
+    return model
+
+
+def default_device() -> torch.device:
+    """CUDA if there is one, else MPS, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def fitting_dtype(config: PreTrainedConfig, device: torch.device, shown: str) -> torch.dtype:
+    """The most exact dtype that the memory holds. Raises ModelTooLarge."""
+    with torch.device("meta"):
+        skeleton = AutoModelForCausalLM.from_config(config)
+    n_parameters = sum(parameter.numel() for parameter in skeleton.parameters())
+    free = _free_bytes(device)
+    choices = (torch.float32, torch.bfloat16) if device.type == "cpu" else (torch.bfloat16,)
+    for dtype in choices:
+        if n_parameters * dtype.itemsize * WORKING_SPACE <= free:
+            return dtype
+    raise ModelTooLarge(
+        f"{shown} needs {n_parameters * 2 * WORKING_SPACE / 1e9:.1f} GB of memory in bfloat16, and {free / 1e9:.1f} GB "
+        f"are free on the {device.type}. Choose a smaller model, or free memory."
+    )
+
+
+def _free_bytes(device: torch.device) -> int:
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+
+
+def _token_limit() -> int | None:
+    chosen = os.environ.get("GEMMA_VIZ_MAX_TOKENS", "")
+    return int(chosen) if chosen.isdecimal() and int(chosen) > 0 else None
+
+
+def _config(source: str | Path) -> PreTrainedConfig:
+    try:
+        return AutoConfig.from_pretrained(source, trust_remote_code=False)
+    except (ValueError, KeyError) as error:
+        # transformers says so of a config whose kind it does not know, or that asks for code of its own.
+        raise NotAGemma(f"{label(str(source))} is not a model that transformers knows. Choose a Gemma.") from error
+
+
+@contextmanager
+def _plain_errors(name: str, shown: str) -> Iterator[None]:
+    """Turn what transformers, the hub and torch raise into this package's errors.
+
+    transformers wraps the hub's errors in an OSError, so the whole chain of causes is looked at.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ModelTooLarge(f"{shown} does not fit into the GPU's memory. Choose a smaller model.") from error
+    except MemoryError as error:
+        raise ModelTooLarge(f"{shown} does not fit into the memory of this machine.") from error
+    except OSError as error:
+        raise _hub_error(list(_causes(error)), name, shown) from error
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _hub_error(causes: list[BaseException], name: str, shown: str) -> Exception:
+    def caused_by(*kinds: Any) -> bool:
+        return any(isinstance(cause, kinds) for cause in causes)
+
+    # A gated repository is also a RepositoryNotFoundError, and a file that could not be fetched is also one that was
+    # not found, so the order matters.
+    if caused_by(GatedRepoError):
+        return ModelGated(
+            f"{shown} is behind a licence that this machine has not accepted. Accept it on "
+            f"https://huggingface.co/{name}, then log in here with `hf auth login` or set HF_TOKEN."
+        )
+    if caused_by(RepositoryNotFoundError, HFValidationError):
+        return ModelNotFound(f"There is no model {shown!r} on the hub. Check the spelling, or choose another.")
+    if caused_by(OfflineModeIsEnabled, LocalEntryNotFoundError, ConnectionError, TimeoutError):
+        return ModelOffline(
+            f"{shown} is not on this machine, and the Hugging Face hub cannot be reached. Connect to the network, or "
+            "choose the embedded model."
+        )
+    if caused_by(EntryNotFoundError):
+        return ModelNotFound(f"{shown} has no weights in the safetensors format. Choose another checkpoint.")
+    return ModelNotFound(f"{shown} is not a checkpoint: files are missing or damaged. Choose another, or get it again.")

@@ -1,0 +1,32 @@
+"""Edits: the steps of the model that one run can leave out, as one frozen value."""
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True)
+class Edits:
+    """Which steps a run takes; True is the model as it was trained.
+
+    embedding_scale: multiply the embedding rows with sqrt(d_model)
+    norms: RMSNorm before (Gemma 2, 3: and after) every attention and MLP; off, the stream goes in as it is
+    attention: every attention sublayer; off, it adds nothing to the stream
+    causal_mask: hide later tokens, and tokens outside a sliding window; off, every token sees every token
+    rope: rotate queries and keys by their position; off, attention cannot tell where a token stands
+    mlp: every MLP sublayer; off, it adds nothing to the stream
+    final_norm: RMSNorm before the output projection
+
+    `Edits()` changes nothing, bit for bit. A value is hashable, and names a capture together with model and text.
+    """
+
+    embedding_scale: bool = True
+    norms: bool = True
+    attention: bool = True
+    causal_mask: bool = True
+    rope: bool = True
+    mlp: bool = True
+    final_norm: bool = True
+
+    @property
+    def off(self) -> tuple[str, ...]:
+        """Names of the steps left out, in the order of the model."""
+        return tuple(field.name for field in fields(self) if not getattr(self, field.name))

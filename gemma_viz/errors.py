@@ -1,0 +1,66 @@
+"""Everything that can go wrong for a reason the person can mend, as one tree.
+
+    GemmaVizError
+    ├── ModelError                 a checkpoint cannot be had
+    │   ├── ModelNotFound          no such hub id or folder
+    │   ├── ModelGated             the licence has not been accepted, or nobody is logged in
+    │   ├── ModelOffline           it is not on this machine and the hub cannot be reached
+    │   ├── ModelTooLarge          it does not fit into the memory there is
+    │   ├── NotAGemma              a model, but not a Gemma 1, 2 or 3 text model
+    │   └── EmbeddedModelError     the embedded model cannot be unpacked or converted
+    └── TextError (a ValueError)   a text cannot be captured
+        ├── NotUnicode             it holds code points that no encoding of text has
+        ├── NoTokens               it is empty and the model adds no token of its own
+        └── TooManyTokens          it is longer than the limit
+
+Each message is one or two plain sentences: what was wrong, with the value, and what to do. They are shown to
+visitors as they are, so they never hold a path of the server or a trace.
+"""
+
+
+class GemmaVizError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class ModelError(GemmaVizError):
+    """A checkpoint cannot be had."""
+
+
+class ModelNotFound(ModelError):
+    """There is no such hub id or checkpoint folder."""
+
+
+class ModelGated(ModelError):
+    """The checkpoint's licence has to be accepted first, or nobody is logged in to the hub."""
+
+
+class ModelOffline(ModelError):
+    """The checkpoint is not on this machine and the hub cannot be reached."""
+
+
+class ModelTooLarge(ModelError):
+    """The checkpoint does not fit into the memory there is."""
+
+
+class NotAGemma(ModelError):
+    """The checkpoint is not a Gemma 1, 2 or 3 text model."""
+
+
+class EmbeddedModelError(ModelError):
+    """The embedded model cannot be unpacked, converted or read back."""
+
+
+class TextError(GemmaVizError, ValueError):
+    """A text cannot be captured."""
+
+
+class NotUnicode(TextError):
+    """The text holds lone surrogates: halves of a character that no encoding of text has."""
+
+
+class NoTokens(TextError):
+    """The text is empty and the tokenizer adds no token of its own."""
+
+
+class TooManyTokens(TextError):
+    """The text is longer than the limit."""

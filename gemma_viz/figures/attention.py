@@ -1,0 +1,200 @@
+"""Attention drawn: all heads small, one head large, one query in detail."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from gemma_viz.figures.style import (
+    CATEGORICAL,
+    DIVERGING,
+    SEQUENTIAL,
+    around,
+    colour_scale,
+    finish,
+    plain,
+    symmetric,
+    token_axis,
+    token_hover,
+)
+from gemma_viz.stages.attention import AttentionOverview, Head
+
+LARGEST_PATTERN = 384  # tokens a side: 0.6 MB of float32; of longer prompts a window around the query is drawn
+KEYS_SHOWN = 16
+GAP = 2  # cells between two heads' maps
+
+
+def overview(values: AttentionOverview, layer: int, head: int) -> go.Figure:
+    """All heads' maps in one picture, layers down and heads across, the chosen one framed."""
+    n_layers, n_heads, side, _ = values.maps.shape
+    pitch = side + GAP
+    tiles = np.zeros((n_layers * pitch, n_heads * pitch), np.uint8)
+    for (i, j), small in ((place, values.maps[place]) for place in np.ndindex(n_layers, n_heads)):
+        tiles[i * pitch : i * pitch + side, j * pitch : j * pitch + side] = small
+    # The square root lets weak attention be seen: a weight of 0.1 is drawn at a third of the scale.
+    shade = (np.sqrt(tiles / 255) * 255).astype(np.uint8)
+    figure = go.Figure(go.Heatmap(z=shade, colorscale=colour_scale(SEQUENTIAL), showscale=False, hoverinfo="skip"))
+    figure.add_shape(
+        type="rect",
+        x0=head * pitch - 1,
+        x1=head * pitch + side,
+        y0=layer * pitch - 1,
+        y1=layer * pitch + side,
+        line={"color": CATEGORICAL[4], "width": 3},
+    )
+    middle = (side - 1) / 2
+    figure.update_xaxes(
+        tickvals=[j * pitch + middle for j in range(n_heads)], ticktext=[str(j) for j in range(n_heads)], side="top"
+    )
+    figure.update_yaxes(
+        tickvals=[i * pitch + middle for i in range(n_layers)],
+        ticktext=[str(i) for i in range(n_layers)],
+        autorange="reversed",
+    )
+    figure.update_xaxes(showgrid=False)
+    figure.update_yaxes(showgrid=False)
+    pooled = f", each pooled from {values.n_positions} to {side} cells a side" if side < values.n_positions else ""
+    return finish(
+        figure,
+        title=f"All {n_layers * n_heads} heads{pooled}",
+        x="head (inside each map: the token looked at, left to right)",
+        y="layer (inside each map: the token that looks, top to bottom)",
+        alt=f"{n_layers} by {n_heads} small attention maps; layer {layer}, head {head} is framed.",
+        height=110 + 46 * n_layers,
+    )
+
+
+def pattern(values: Head, labels: Sequence[str], query: int) -> go.Figure:
+    """Heatmap of one head's pattern; of long prompts the part around the query."""
+    shown = around(query, len(labels), LARGEST_PATTERN)
+    part = slice(shown.start, shown.stop)
+    names = labels[part]
+    hover = token_hover(names, shown.start)
+    short = len(names) <= 128  # names in every cell's hover would outgrow the picture itself
+    figure = go.Figure(
+        go.Heatmap(
+            z=values.pattern[part, part],
+            x=np.array(shown),
+            y=np.array(shown),
+            zmin=0,
+            zmax=1,
+            colorscale=colour_scale(SEQUENTIAL),
+            colorbar={"title": {"text": "weight"}, "thickness": 12},
+            customdata=[[f"{q} looks at {k}" for k in hover] for q in hover] if short else None,
+            hovertemplate=("%{customdata}" if short else "token %{y} looks at token %{x}")
+            + "<br>weight %{z:.3f}<extra></extra>",
+        )
+    )
+    figure.add_shape(
+        type="rect",
+        x0=shown.start - 0.5,
+        x1=shown.stop - 0.5,
+        y0=query - 0.5,
+        y1=query + 0.5,
+        line={"color": CATEGORICAL[4], "width": 2},
+    )
+    figure.update_xaxes(showgrid=False, **token_axis(names, shown.start))
+    figure.update_yaxes(showgrid=False, autorange="reversed", **token_axis(names, shown.start))
+    strongest = int(np.nanargmax(values.weights))
+    cut = f", tokens {shown.start} to {shown.stop - 1}" if len(names) < len(labels) else ""
+    return finish(
+        figure,
+        title=f"This head's pattern{cut}",
+        x="key: the token looked at",
+        y="query: the token that looks",
+        alt=f"Heatmap of attention weights. The selected token {labels[query]} looks most at {labels[strongest]}, "
+        f"with a weight of {values.weights[strongest]:.2f}.",
+        height=520,
+    )
+
+
+def reads(values: Head, labels: Sequence[str]) -> go.Figure:
+    """Bars: the tokens that the query reads most, by weight, with score and length of the value in the hover."""
+    best = _strongest(values)
+    figure = go.Figure(
+        go.Bar(
+            x=values.weights[best],
+            y=np.arange(len(best)),
+            orientation="h",
+            marker_color=CATEGORICAL[0],
+            text=[f"{values.weights[key]:.2f}" for key in best],
+            textposition="auto",
+            customdata=np.stack([values.scores[best], values.value_norm[best]], -1),
+            hovertemplate="weight %{x:.4f}<br>score %{customdata[0]:.2f}"
+            "<br>length of the value %{customdata[1]:.2f}<extra></extra>",
+        )
+    )
+    _key_axis(figure, labels, best)
+    figure.update_xaxes(range=[0, 1])
+    return finish(
+        figure,
+        title="Which tokens the selected one reads",
+        x="attention weight (all weights of a query sum to 1)",
+        y="",
+        alt="Bar chart of the strongest weights: "
+        + ", ".join(f"{labels[key]} {values.weights[key]:.2f}" for key in best[:5])
+        + ".",
+        height=120 + 24 * len(best),
+    )
+
+
+def scores(values: Head, labels: Sequence[str]) -> go.Figure:
+    """Bars: the scores of the same keys, before the softmax."""
+    best = _strongest(values)
+    figure = go.Figure(
+        go.Bar(
+            x=values.scores[best],
+            y=np.arange(len(best)),
+            orientation="h",
+            marker_color=CATEGORICAL[1],
+            text=[f"{values.scores[key]:.1f}" for key in best],
+            textposition="auto",
+            hovertemplate="score %{x:.3f}<extra></extra>",
+        )
+    )
+    _key_axis(figure, labels, best)
+    return finish(
+        figure,
+        title="Their scores, before the softmax",
+        x="score: q · k, scaled",
+        y="",
+        alt=f"Bar chart of scores from {values.scores[best].min():.1f} to {values.scores[best].max():.1f}.",
+        height=120 + 24 * len(best),
+    )
+
+
+def vectors(values: Head, labels: Sequence[str], query: int) -> go.Figure:
+    """Heatmap: the selected token's query above the keys it reads most, after RoPE."""
+    best = _strongest(values)[: KEYS_SHOWN // 2]
+    z = np.vstack([values.query[None], values.keys[best]])
+    names = [f"q  {plain(labels[query])}", *(f"k  {plain(labels[key])}" for key in best)]
+    figure = go.Figure(
+        go.Heatmap(
+            z=z,
+            colorscale=colour_scale(DIVERGING),
+            **symmetric(np.quantile(np.abs(z), [0.995])),
+            colorbar={"title": {"text": "value"}, "thickness": 12},
+            hovertemplate="component %{x}: %{z:.3f}<extra></extra>",
+        )
+    )
+    places = list(range(len(names)))
+    figure.update_yaxes(autorange="reversed", tickmode="array", tickvals=places, ticktext=names)
+    return finish(
+        figure,
+        title="The query and the keys it matches best",
+        x=f"component ({z.shape[1]}, after RoPE)",
+        y="",
+        alt=f"Heatmap of the query vector of {labels[query]} and of {len(best)} key vectors.",
+        height=130 + 30 * len(names),
+    )
+
+
+def _strongest(values: Head) -> np.ndarray:
+    """Keys by weight, of those the query may look at."""
+    allowed = int(np.isfinite(values.scores).sum())
+    return np.argsort(-values.weights, kind="stable")[: min(KEYS_SHOWN, allowed)]
+
+
+def _key_axis(figure: go.Figure, labels: Sequence[str], keys: np.ndarray) -> None:
+    names = [f"{key} {plain(labels[key])}" for key in keys]
+    figure.update_yaxes(autorange="reversed", tickmode="array", tickvals=list(range(len(keys))), ticktext=names)

@@ -1,0 +1,144 @@
+"""Embedding drawn: the rows themselves, their lengths, their neighbours, the similarity of words."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from gemma_viz.figures.style import (
+    CATEGORICAL,
+    DIVERGING,
+    SEQUENTIAL,
+    around,
+    colour_scale,
+    finish,
+    plain,
+    symmetric,
+    token_axis,
+    token_hover,
+)
+from gemma_viz.model import NearestTokens
+from gemma_viz.stages.embedding import Embedding, WordSimilarity
+
+ROWS_SHOWN = 48
+COLUMNS_SHOWN = 256
+TOKENS_IN_BARS = 64
+
+
+def rows(values: Embedding, labels: Sequence[str], selected: int) -> go.Figure:
+    """Heatmap of the embedding rows: token by component, the first 256 components."""
+    shown = around(selected, len(labels), ROWS_SHOWN)
+    names = labels[shown.start : shown.stop]
+    z = values.rows[shown.start : shown.stop, :COLUMNS_SHOWN]
+    figure = go.Figure(
+        go.Heatmap(
+            z=z,
+            y=np.array(shown),
+            colorscale=colour_scale(DIVERGING),
+            **symmetric(np.quantile(np.abs(z), [0.995])),
+            colorbar={"title": {"text": "value"}, "thickness": 12},
+            customdata=np.tile(np.array(token_hover(names, shown.start), object)[:, None], (1, z.shape[1])),
+            hovertemplate="%{customdata}<br>component %{x}: %{z:.4f}<extra></extra>",
+        )
+    )
+    figure.update_yaxes(autorange="reversed", **token_axis(names, shown.start))
+    return finish(
+        figure,
+        title="Each token's row of the embedding table",
+        x=f"component of the vector (the first {z.shape[1]:,} of {values.rows.shape[1]:,})",
+        y="token",
+        alt=f"Heatmap of {z.shape[1]} components of the embedding rows of {len(names)} tokens, "
+        f"values from {z.min():.3f} to {z.max():.3f}.",
+        height=150 + max(110, 22 * len(names)),
+    )
+
+
+def norms(values: Embedding, labels: Sequence[str], selected: int) -> go.Figure:
+    """Bars on a log axis: length of each row as stored, after the rescaling, and of the first attention's update."""
+    shown = around(selected, len(labels), TOKENS_IN_BARS)
+    names = labels[shown.start : shown.stop]
+    series = (
+        ("row as stored", values.raw_norm, CATEGORICAL[7]),
+        (f"row × {values.scale:.2f}", values.scaled_norm, CATEGORICAL[0]),
+        ("first attention's update", values.attention_norm, CATEGORICAL[1]),
+    )
+    figure = go.Figure(
+        go.Bar(
+            name=name,
+            x=np.array(shown),
+            y=norm[shown.start : shown.stop],
+            marker_color=colour,
+            customdata=token_hover(names, shown.start),
+            hovertemplate="%{customdata}<br>length %{y:.3f}<extra>" + name + "</extra>",
+        )
+        for name, norm, colour in series
+    )
+    figure.update_xaxes(**token_axis(names, shown.start))
+    figure.update_yaxes(type="log")
+    return finish(
+        figure,
+        title="Length of each vector, before and after the rescaling",
+        x="token",
+        y="Euclidean length (log axis)",
+        alt=f"Bars for {len(names)} tokens. Rows as stored are {values.raw_norm.mean():.2f} long on average, after "
+        f"the rescaling {values.scaled_norm.mean():.2f}; the first attention adds vectors of length "
+        f"{values.attention_norm.mean():.2f}.",
+        legend=True,
+    )
+
+
+def nearest(values: NearestTokens, label: str, labels: Sequence[str]) -> go.Figure:
+    """Bars: the vocabulary tokens nearest to one token."""
+    ranks = list(range(len(labels)))
+    figure = go.Figure(
+        go.Bar(
+            x=values.similarities,
+            y=ranks,
+            orientation="h",
+            marker_color=CATEGORICAL[0],
+            text=[f"{similarity:.2f}" for similarity in values.similarities],
+            textposition="inside",
+            customdata=list(values.ids),
+            hovertemplate="id %{customdata}<br>cosine similarity %{x:.3f}<extra></extra>",
+        )
+    )
+    figure.update_yaxes(autorange="reversed", tickmode="array", tickvals=ranks, ticktext=[plain(x) for x in labels])
+    figure.update_xaxes(range=[0, 1])
+    return finish(
+        figure,
+        title=f"Nearest tokens of the vocabulary to {plain(label)}",
+        x="cosine similarity of the rows (1 = same direction)",
+        y="",
+        alt=f"Bar chart: nearest to {label} are " + ", ".join(labels[:5]) + ".",
+        height=110 + 24 * len(ranks),
+    )
+
+
+def similarity(values: WordSimilarity) -> go.Figure:
+    """Heatmap: cosine similarity of words."""
+    places = list(range(len(values.words)))
+    names = [plain(word) for word in values.words]
+    ticks = {"tickmode": "array", "tickvals": places, "ticktext": names}
+    figure = go.Figure(
+        go.Heatmap(
+            z=values.similarity,
+            zmin=0,
+            zmax=1,
+            colorscale=colour_scale(SEQUENTIAL),
+            colorbar={"title": {"text": "cosine"}, "thickness": 12},
+            text=np.round(values.similarity, 2) if len(places) <= 16 else None,
+            texttemplate="%{text:.2f}" if len(places) <= 16 else None,
+            customdata=[[f"{a} and {b}" for b in names] for a in names],
+            hovertemplate="%{customdata}: %{z:.3f}<extra></extra>",
+        )
+    )
+    figure.update_xaxes(**ticks)
+    figure.update_yaxes(autorange="reversed", **ticks)
+    return finish(
+        figure,
+        title="Cosine similarity of the words' rows",
+        x="word",
+        y="word",
+        alt=f"Heatmap of the cosine similarities of {len(names)} words.",
+        height=140 + 32 * max(4, len(names)),
+    )

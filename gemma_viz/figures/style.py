@@ -1,0 +1,78 @@
+"""What all figures share: colours, layout, and token labels as text that plotly cannot mistake for markup."""
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+# The same colours stand in .streamlit/config.toml, for what Streamlit draws itself; a test keeps the two alike.
+# Categorical: after Okabe and Ito, for people who do not tell red from green, evened out for light and dark pages.
+CATEGORICAL = ("#0f7ec9", "#e08a00", "#12966b", "#c9559f", "#d4541a", "#5b67d8", "#8a7a00", "#5f7f8f")
+# Sequential: viridis (Smith and van der Walt, 2015). Diverging: blue to orange, after ColorBrewer's PuOr.
+SEQUENTIAL = (
+    *("#440154", "#482878", "#3e4989", "#31688e", "#26828e"),
+    *("#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"),
+)
+DIVERGING = (
+    *("#08519c", "#2f79b9", "#6aaed6", "#a9cfe5", "#dbe9f2"),
+    *("#fdebd7", "#fdc38d", "#f99245", "#d9680d", "#a04000"),
+)
+
+LONGEST_LABEL = 14  # characters
+MOST_TICKS = 48
+
+
+def colour_scale(colours: Sequence[str]) -> list[list[Any]]:
+    """A plotly colour scale of evenly spaced colours."""
+    return [[i / (len(colours) - 1), colour] for i, colour in enumerate(colours)]
+
+
+def finish(
+    figure: go.Figure, *, title: str, x: str, y: str, alt: str, height: int = 360, legend: bool = False
+) -> go.Figure:
+    """Title, axis titles, margins and the alternative text."""
+    figure.update_layout(
+        title={"text": title, "font": {"size": 15}, "x": 0, "xanchor": "left", "yref": "container", "y": 0.97},
+        height=height,
+        margin={"l": 8, "r": 8, "t": 76 if legend else 48, "b": 8},
+        showlegend=legend,
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
+        meta={"alt": alt},
+        hoverlabel={"namelength": -1},
+        bargap=0.25,
+    )
+    figure.update_xaxes(title={"text": x}, automargin=True)
+    figure.update_yaxes(title={"text": y}, automargin=True)
+    return figure
+
+
+def plain(text: str) -> str:
+    """Text for a label or a hover: cut to a readable length, with what plotly would read as markup escaped."""
+    short = text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…"
+    return html.escape(short)
+
+
+def token_axis(labels: Sequence[str], first: int = 0) -> dict[str, Any]:
+    """Axis settings that name positions by their tokens; of many tokens, every second, third, … is named."""
+    step = -(-len(labels) // MOST_TICKS)
+    places = range(first, first + len(labels), step)
+    return {"tickmode": "array", "tickvals": list(places), "ticktext": [plain(labels[i - first]) for i in places]}
+
+
+def token_hover(labels: Sequence[str], first: int = 0) -> list[str]:
+    """What the hover says of each token."""
+    return [f"{position} {plain(label)}" for position, label in enumerate(labels, first)]
+
+
+def around(position: int, n: int, width: int) -> range:
+    """The `width` positions around one, moved inwards at both ends of n positions."""
+    start = max(0, min(position - width // 2, n - width))
+    return range(start, min(n, start + width))
+
+
+def symmetric(values: np.ndarray) -> dict[str, float]:
+    """Colour range from -m to m, so that the middle of a diverging scale is zero."""
+    largest = float(np.nanmax(np.abs(values))) if values.size else 1.0
+    return {"zmin": -largest, "zmax": largest}

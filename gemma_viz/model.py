@@ -1,0 +1,149 @@
+"""Model: a loaded Gemma, ready to capture texts.
+
+How one is found and loaded is in `gemma_viz.checkpoints`; what a run keeps in `gemma_viz.capture`.
+"""
+
+from functools import cached_property
+from typing import NamedTuple
+
+import psutil
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from gemma_viz.capture import Capture
+from gemma_viz.edits import Edits
+from gemma_viz.instrument import instrument
+from gemma_viz.spec import ModelSpec
+from gemma_viz.tokens import is_special, token_text, tokenize
+
+ROWS_AT_ONCE = 1 << 15  # of the embedding table, where a whole float32 copy would be a second model
+
+
+class NearestTokens(NamedTuple):
+    """Vocabulary tokens by cosine similarity of their embedding rows, the nearest first.
+
+    ids: tuple of int; texts: tuple of str; similarities: tuple of float from -1 to 1
+    """
+
+    ids: tuple[int, ...]
+    texts: tuple[str, ...]
+    similarities: tuple[float, ...]
+
+
+class Model:
+    """A Gemma and its tokenizer.
+
+    name: str, as it was asked for
+    spec: ModelSpec
+    hf: the transformers model itself, in evaluation mode; hooks on it act only during a capture
+    tokenizer: transformers' tokenizer
+    token_limit: int, tokens; longer texts are refused
+    """
+
+    def __init__(
+        self,
+        hf: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        name: str,
+        token_limit: int | None = None,
+    ):
+        self.hf = hf.eval()
+        self.tokenizer = tokenizer
+        self.name = name
+        self.spec = ModelSpec.from_config(hf.config)
+        self.token_limit = token_limit or self._default_token_limit()
+        instrument(hf, self.spec)
+
+    def __repr__(self) -> str:
+        return f"<Model {self.name}: {self.spec.family}, {self.dtype} on {self.device}>"
+
+    @property
+    def device(self) -> torch.device:
+        return self.hf.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.hf.dtype
+
+    @cached_property
+    def n_parameters(self) -> int:
+        """Numbers the model has learned; a tied output projection counts once."""
+        return sum(parameter.numel() for parameter in self.hf.parameters())
+
+    @property
+    def embedding(self) -> Tensor:
+        """The embedding table, [vocab_size, d_model], in the model's dtype and on its device."""
+        return self.hf.model.embed_tokens.weight.detach()
+
+    def capture(self, text: str, edits: Edits = Edits()) -> Capture:
+        """Run the model over a text.
+
+        Raises TextError, a ValueError, for a text that cannot be run: see `gemma_viz.errors`.
+        """
+        return Capture(self, text, tokenize(self.tokenizer, text, self.token_limit), edits)
+
+    def forward(self, token_ids: Tensor) -> None:
+        """One pass over token ids [position], up to the final norm; the logits are left to who needs them."""
+        self.hf.model(token_ids[None].to(self.device), use_cache=False)
+
+    @torch.inference_mode()
+    def unembed(self, normed: Tensor) -> Tensor:
+        """Logits from the normed stream: [batch 1, position, d_model] to float32 [position, vocab_size]."""
+        logits = self.hf.lm_head(normed)[0]
+        if cap := self.spec.final_softcap:
+            logits = cap * torch.tanh(logits / cap)
+        return logits.float()
+
+    def token_text(self, id: int) -> str:
+        """What a token adds to the text."""
+        return token_text(self.tokenizer, id)
+
+    def is_special(self, id: int) -> bool:
+        """Whether a token is a control token rather than a piece of text."""
+        return is_special(self.tokenizer, id)
+
+    def token_id(self, piece: str) -> int:
+        """The id of a piece of the vocabulary, "▁red" for example. Raises KeyError where there is none."""
+        id = self.tokenizer.get_vocab().get(piece)
+        if id is None:
+            raise KeyError(f"{piece!r} is not in the vocabulary. A word inside a text begins with ▁ (U+2581).")
+        return id
+
+    @torch.inference_mode()
+    def nearest_tokens(self, token: str | int, k: int = 10) -> NearestTokens:
+        """The k tokens whose embedding rows point most nearly the way of this one's, without itself.
+
+        token: a piece ("▁red") or an id. Raises KeyError for an unknown piece, IndexError for an unknown id.
+        """
+        id = self.token_id(token) if isinstance(token, str) else token
+        if not 0 <= id < self.spec.vocab_size:
+            raise IndexError(f"There is no token {id}: the ids are 0 to {self.spec.vocab_size - 1}.")
+        row = self.embedding[id]
+        similarities = (self.embedding @ row).float() / (self._row_norms * self._row_norms[id])
+        similarities[id] = -torch.inf
+        best = similarities.topk(k)
+        ids = tuple(best.indices.tolist())
+        return NearestTokens(ids, tuple(map(self.token_text, ids)), tuple(best.values.tolist()))
+
+    @cached_property
+    def _row_norms(self) -> Tensor:
+        """[vocab_size] float32; a row of zeros counts as short, not as a division by zero."""
+        blocks = self.embedding.split(ROWS_AT_ONCE)
+        return torch.cat([block.float().norm(dim=-1) for block in blocks]).clamp_min(1e-12)
+
+    def _default_token_limit(self) -> int:
+        """The context length, or less where a quarter of the free memory would not hold the capture.
+
+        A token costs its residual stream (2 n_layers + 1 vectors), and, while one layer is looked at, its share of
+        that layer's scores and pattern: two floats for every head and earlier token.
+        """
+        free = torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else psutil.virtual_memory().available
+        spec = self.spec
+        stream = (2 * spec.n_layers + 1) * spec.d_model * self.dtype.itemsize
+        pattern = 2 * 4 * spec.n_heads
+        limit = 1
+        while limit < spec.context_length and 2 * limit * (stream + pattern * 2 * limit) < free / 4:
+            limit *= 2
+        return min(limit, spec.context_length)
+

@@ -1,0 +1,113 @@
+"""From text to tokens: the one place that talks to the tokenizer.
+
+Not here: what the tokenization page shows of them (`gemma_viz.stages.tokenization`).
+"""
+
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from gemma_viz.errors import NoTokens, NotUnicode, TooManyTokens
+
+SPACE = "▁"  # U+2581, what SentencePiece writes for a space
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token of a prompt.
+
+    position: int, from 0
+    id: int, row of the embedding table
+    piece: str, its name in the vocabulary, with ▁ for a space and <0x41> for a byte
+    text: str, what it adds to the text. Bytes that make a character only together show as �
+    span: (start, end) in characters of the prompt, or None for a token the tokenizer added by itself (<bos>)
+    special: bool, a control token such as <bos> or <end_of_turn>, whether added or typed
+    """
+
+    position: int
+    id: int
+    piece: str
+    text: str
+    span: tuple[int, int] | None
+    special: bool
+
+    @property
+    def byte(self) -> int | None:
+        """The byte that this token stands for, or None for a token of the ordinary vocabulary."""
+        is_byte = len(self.piece) == 6 and self.piece.startswith("<0x") and self.piece.endswith(">")
+        return int(self.piece[3:5], 16) if is_byte else None
+
+    @property
+    def label(self) -> str:
+        """The token as a person can read it, with white space and control characters made visible."""
+        return self.piece if self.byte is not None else visible(self.text)
+
+
+def visible(text: str) -> str:
+    """Text with a sign for every character that cannot be seen.
+
+    >>> visible(" to\\n")
+    '␣to⏎'
+    """
+    return "".join(_SIGNS.get(character) or _sign(character) for character in text)
+
+
+_SIGNS = {" ": "␣", "\n": "⏎", "\t": "⇥"}
+
+
+def _sign(character: str) -> str:
+    if ord(character) < 0x20:
+        return chr(0x2400 + ord(character))  # Unicode's pictures of control characters
+    return character if character.isprintable() else f"U+{ord(character):04X}"
+
+
+def tokenize(tokenizer: PreTrainedTokenizerBase, text: str, limit: int) -> tuple[Token, ...]:
+    """The tokens of `text`, as transformers' default for the model gives them.
+
+    The default adds <bos> where the checkpoint asks for it, and reads the names of special tokens in the text
+    ("<bos>", "<end_of_turn>") as those tokens, not as letters.
+
+    Raises NotUnicode, NoTokens or TooManyTokens, which are ValueErrors.
+    """
+    _refuse_surrogates(text)
+    encoded = tokenizer(text, return_offsets_mapping=True)
+    ids: list[int] = encoded["input_ids"]
+    if not ids:
+        raise NoTokens("The text is empty, and this model adds no token of its own. Type at least one character.")
+    if len(ids) > limit:
+        raise TooManyTokens(
+            f"The text has {len(ids):,} tokens and the limit is {limit:,}. Shorten it by at least "
+            f"{len(ids) - limit:,} tokens."
+        )
+    pieces = tokenizer.convert_ids_to_tokens(ids)
+    spans = _spans(encoded["offset_mapping"])
+    return tuple(
+        Token(position, id, piece, token_text(tokenizer, id), span, is_special(tokenizer, id))
+        for position, (id, piece, span) in enumerate(zip(ids, pieces, spans, strict=True))
+    )
+
+
+def token_text(tokenizer: PreTrainedTokenizerBase, id: int) -> str:
+    """What the token with this id adds to a text; special tokens give their name."""
+    return tokenizer.decode([id], clean_up_tokenization_spaces=False)
+
+
+def is_special(tokenizer: PreTrainedTokenizerBase, id: int) -> bool:
+    """Whether the id is a control token rather than a piece of text."""
+    added = tokenizer.added_tokens_decoder.get(id)
+    return added is not None and added.special
+
+
+def _refuse_surrogates(text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise NotUnicode(
+            f"Character {error.start + 1} of the text is half of a surrogate pair (U+{ord(text[error.start]):04X}), "
+            "which is not a character. Remove it or paste the text again."
+        ) from error
+
+
+def _spans(offsets: list[tuple[int, int]]) -> list[tuple[int, int] | None]:
+    """Tokenizers mark a token that stands for none of the text with an empty range."""
+    return [(start, end) if end > start else None for start, end in offsets]
