@@ -57,10 +57,12 @@ class Attention:
 
     @cached_property
     def scores(self) -> Tensor:
+        """[head, query, key], before the softmax."""
         return self.scores_of(slice(None))
 
     @cached_property
     def pattern(self) -> Tensor:
+        """[head, query, key], after the softmax."""
         return self.scores.softmax(-1)
 
     def scores_of(self, heads: slice) -> Tensor:
@@ -254,4 +256,4 @@ def _heads_first(tensor: Tensor, n_heads: int) -> Tensor:
     """
     if tensor.dim() == 3:
         return tensor
-    return tensor.unflatten(-1, (n_heads, -1)).transpose(0, 1)
+    return tensor.reshape(len(tensor), n_heads, -1).transpose(0, 1)

@@ -30,3 +30,6 @@ class Edits:
     def off(self) -> tuple[str, ...]:
         """Names of the steps left out, in the order of the model."""
         return tuple(field.name for field in fields(self) if not getattr(self, field.name))
+
+
+UNCHANGED = Edits()

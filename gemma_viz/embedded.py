@@ -105,7 +105,8 @@ def _save_weights(folder: Path, gguf: Path) -> None:
 def _check(folder: Path) -> None:
     """Read back what was written, then note the size of every file: a folder with a manifest is whole."""
     with safe_open(folder / "model.safetensors", framework="pt") as weights:
-        if "model.embed_tokens.weight" not in weights.keys():
+        names = set(weights.keys())
+        if "model.embed_tokens.weight" not in names:
             raise EmbeddedModelError("The converted weights could not be read back. Start the app again.")
     sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
     (folder / MANIFEST).write_text(json.dumps(sizes))

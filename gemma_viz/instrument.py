@@ -24,6 +24,9 @@ from gemma_viz.spec import ModelSpec
 
 ATTENTION = "gemma_viz"  # the name under which transformers finds `_attention`
 
+# A module of transformers with submodules of its own, which are not typed: a decoder layer, an attention.
+Submodules = Any
+
 STREAM = frozenset({"resid_pre", "resid_mid", "resid_post"})
 
 
@@ -63,14 +66,14 @@ def running(run: Run) -> Iterator[Run]:
 
 def instrument(hf: PreTrainedModel, spec: ModelSpec) -> None:
     """Register the hooks, once, on a model that uses the attention `ATTENTION`."""
-    hf.model.embed_tokens.register_forward_hook(_embedding_hook(spec.embedding_scale))
+    hf.model.embed_tokens.register_forward_hook(_embedding_hook())
     hf.model.norm.register_forward_hook(_skip_hook("final_norm"))
     for index, layer in enumerate(hf.model.layers):
         _edit_layer(layer, spec)
         _probe_layer(layer, index, spec)
 
 
-def _edit_layer(layer: nn.Module, spec: ModelSpec) -> None:
+def _edit_layer(layer: Submodules, spec: ModelSpec) -> None:
     layer.input_layernorm.register_forward_hook(_skip_hook("norms"))
     layer.post_attention_layernorm.register_forward_hook(_skip_hook("norms"))
     if spec.post_norms:
@@ -80,7 +83,7 @@ def _edit_layer(layer: nn.Module, spec: ModelSpec) -> None:
     _mlp_update(layer, spec).register_forward_hook(_silence_hook("mlp"))
 
 
-def _probe_layer(layer: nn.Module, index: int, spec: ModelSpec) -> None:
+def _probe_layer(layer: Submodules, index: int, spec: ModelSpec) -> None:
     """One probe for each named value; after the edits, so that it sees what they leave."""
     attention, mlp = layer.self_attn, layer.mlp
     layer.register_forward_pre_hook(_layer_call_hook(index), with_kwargs=True)
@@ -102,12 +105,12 @@ def _probe_layer(layer: nn.Module, index: int, spec: ModelSpec) -> None:
     _mlp_update(layer, spec).register_forward_hook(_output_probe("mlp_out", index))
 
 
-def _attention_update(layer: nn.Module, spec: ModelSpec) -> nn.Module:
+def _attention_update(layer: Submodules, spec: ModelSpec) -> nn.Module:
     """The module whose output is what attention adds to the stream."""
     return layer.post_attention_layernorm if spec.post_norms else layer.self_attn.o_proj
 
 
-def _mlp_update(layer: nn.Module, spec: ModelSpec) -> nn.Module:
+def _mlp_update(layer: Submodules, spec: ModelSpec) -> nn.Module:
     """The module whose output is what the MLP adds to the stream."""
     return layer.post_feedforward_layernorm if spec.post_norms else layer.mlp
 
@@ -145,8 +148,10 @@ def _layer_call_hook(index: int) -> Callable[..., Any]:
     return hook
 
 
-def _embedding_hook(scale: float) -> Callable[..., Tensor | None]:
-    def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+def _embedding_hook() -> Callable[..., Tensor | None]:
+    """The rows as they are stored, where the rescaling is off."""
+
+    def hook(module: nn.Embedding, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
         run = _run.get()
         if run is None or run.edits.embedding_scale:
             return None
@@ -201,7 +206,7 @@ def hidden_keys(n: int, causal: bool, window: int | None, device: torch.device) 
 
 
 def _attention(
-    module: nn.Module,
+    module: Submodules,
     query: Tensor,
     key: Tensor,
     value: Tensor,

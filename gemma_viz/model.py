@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import psutil
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gemma_viz.capture import Capture
-from gemma_viz.edits import Edits
+from gemma_viz.edits import UNCHANGED, Edits
 from gemma_viz.instrument import instrument
 from gemma_viz.spec import ModelSpec
 from gemma_viz.tokens import is_special, token_text, tokenize
@@ -60,10 +60,12 @@ class Model:
 
     @property
     def device(self) -> torch.device:
+        """Where it runs."""
         return self.hf.device
 
     @property
     def dtype(self) -> torch.dtype:
+        """What it computes in."""
         return self.hf.dtype
 
     @cached_property
@@ -76,7 +78,7 @@ class Model:
         """The embedding table, [vocab_size, d_model], in the model's dtype and on its device."""
         return self.hf.model.embed_tokens.weight.detach()
 
-    def capture(self, text: str, edits: Edits = Edits()) -> Capture:
+    def capture(self, text: str, edits: Edits = UNCHANGED) -> Capture:
         """Run the model over a text.
 
         Raises TextError, a ValueError, for a text that cannot be run: see `gemma_viz.errors`.
@@ -129,7 +131,7 @@ class Model:
     @cached_property
     def _row_norms(self) -> Tensor:
         """[vocab_size] float32; a row of zeros counts as short, not as a division by zero."""
-        blocks = self.embedding.split(ROWS_AT_ONCE)
+        blocks = torch.split(self.embedding, ROWS_AT_ONCE)
         return torch.cat([block.float().norm(dim=-1) for block in blocks]).clamp_min(1e-12)
 
     def _default_token_limit(self) -> int:
@@ -138,7 +140,9 @@ class Model:
         A token costs its residual stream (2 n_layers + 1 vectors), and, while one layer is looked at, its share of
         that layer's scores and pattern: two floats for every head and earlier token.
         """
-        free = torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else psutil.virtual_memory().available
+        free = (
+            torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else psutil.virtual_memory().available
+        )
         spec = self.spec
         stream = (2 * spec.n_layers + 1) * spec.d_model * self.dtype.itemsize
         pattern = 2 * 4 * spec.n_heads
@@ -146,4 +150,3 @@ class Model:
         while limit < spec.context_length and 2 * limit * (stream + pattern * 2 * limit) < free / 4:
             limit *= 2
         return min(limit, spec.context_length)
-

@@ -5,6 +5,8 @@ comes from them. They show one prompt without a batch axis. Follows the style of
 walk-through, with Gemma" (2024).
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 from torch.nn.functional import gelu
@@ -16,7 +18,7 @@ def bpe(text: str, ids: dict[str, int]) -> list[str]:
         known = character in ids
         pieces += [character] if known else [f"<0x{byte:02X}>" for byte in character.encode()]
     while True:  # join the pair whose union comes first in the vocabulary, until no union is in it
-        unions = [ids.get(left + right, len(ids)) for left, right in zip(pieces, pieces[1:], strict=False)]
+        unions = [ids.get(left + right, len(ids)) for left, right in pairwise(pieces)]
         if not unions or min(unions) == len(ids):
             return pieces
         first = unions.index(min(unions))
@@ -43,7 +45,9 @@ def rope(q: Tensor, theta: float) -> Tensor:
     return torch.cat([x * cos - y * sin, y * cos + x * sin], dim=-1)
 
 
-def attention(rot_q: Tensor, rot_k: Tensor, v: Tensor, scale: float, softcap: float | None, window: int) -> Tensor:
+def attention(
+    rot_q: Tensor, rot_k: Tensor, v: Tensor, scale: float, softcap: float | None, window: int,
+) -> Tensor:  # fmt: skip
     group = len(rot_q) // len(rot_k)  # query heads that share one key and value head
     k, v = rot_k.repeat_interleave(group, 0), v.repeat_interleave(group, 0)  # [head, key, d_head]
     scores = rot_q @ k.mT * scale  # [head, query, key]

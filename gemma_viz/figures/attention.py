@@ -22,18 +22,22 @@ from gemma_viz.stages.attention import AttentionOverview, Head
 LARGEST_PATTERN = 384  # tokens a side: 0.6 MB of float32; of longer prompts a window around the query is drawn
 KEYS_SHOWN = 16
 GAP = 2  # cells between two heads' maps
+EMPTY_AT_ZERO = [[0, "rgba(0,0,0,0)"], *([max(place, 1e-3), colour] for place, colour in colour_scale(SEQUENTIAL))]
 
 
 def overview(values: AttentionOverview, layer: int, head: int) -> go.Figure:
     """All heads' maps in one picture, layers down and heads across, the chosen one framed."""
     n_layers, n_heads, side, _ = values.maps.shape
     pitch = side + GAP
-    tiles = np.zeros((n_layers * pitch, n_heads * pitch), np.uint8)
-    for (i, j), small in ((place, values.maps[place]) for place in np.ndindex(n_layers, n_heads)):
-        tiles[i * pitch : i * pitch + side, j * pitch : j * pitch + side] = small
+    tiles = np.zeros((n_layers * pitch, n_heads * pitch), np.uint8)  # 0: nothing there, drawn as empty
     # The square root lets weak attention be seen: a weight of 0.1 is drawn at a third of the scale.
-    shade = (np.sqrt(tiles / 255) * 255).astype(np.uint8)
-    figure = go.Figure(go.Heatmap(z=shade, colorscale=colour_scale(SEQUENTIAL), showscale=False, hoverinfo="skip"))
+    shades = 1 + (np.sqrt(values.maps / 255) * 254).astype(np.uint8)
+    shades = np.where(np.tri(side, dtype=bool), shades, 0)  # a token may not look at later ones
+    for i, j in np.ndindex(n_layers, n_heads):
+        tiles[i * pitch : i * pitch + side, j * pitch : j * pitch + side] = shades[i, j]
+    figure = go.Figure(
+        go.Heatmap(z=tiles, zmin=0, zmax=255, colorscale=EMPTY_AT_ZERO, showscale=False, hoverinfo="skip")
+    )
     figure.add_shape(
         type="rect",
         x0=head * pitch - 1,
@@ -44,7 +48,7 @@ def overview(values: AttentionOverview, layer: int, head: int) -> go.Figure:
     )
     middle = (side - 1) / 2
     figure.update_xaxes(
-        tickvals=[j * pitch + middle for j in range(n_heads)], ticktext=[str(j) for j in range(n_heads)], side="top"
+        tickvals=[j * pitch + middle for j in range(n_heads)], ticktext=[str(j) for j in range(n_heads)]
     )
     figure.update_yaxes(
         tickvals=[i * pitch + middle for i in range(n_layers)],
@@ -57,8 +61,8 @@ def overview(values: AttentionOverview, layer: int, head: int) -> go.Figure:
     return finish(
         figure,
         title=f"All {n_layers * n_heads} heads{pooled}",
-        x="head (inside each map: the token looked at, left to right)",
-        y="layer (inside each map: the token that looks, top to bottom)",
+        x="head (in each map: key, left to right)",
+        y="layer (in each map: query, top to bottom)",
         alt=f"{n_layers} by {n_heads} small attention maps; layer {layer}, head {head} is framed.",
         height=110 + 46 * n_layers,
     )
@@ -119,6 +123,7 @@ def reads(values: Head, labels: Sequence[str]) -> go.Figure:
             marker_color=CATEGORICAL[0],
             text=[f"{values.weights[key]:.2f}" for key in best],
             textposition="auto",
+            textangle=0,
             customdata=np.stack([values.scores[best], values.value_norm[best]], -1),
             hovertemplate="weight %{x:.4f}<br>score %{customdata[0]:.2f}"
             "<br>length of the value %{customdata[1]:.2f}<extra></extra>",
@@ -129,7 +134,7 @@ def reads(values: Head, labels: Sequence[str]) -> go.Figure:
     return finish(
         figure,
         title="Which tokens the selected one reads",
-        x="attention weight (all weights of a query sum to 1)",
+        x="attention weight",
         y="",
         alt="Bar chart of the strongest weights: "
         + ", ".join(f"{labels[key]} {values.weights[key]:.2f}" for key in best[:5])
@@ -149,6 +154,7 @@ def scores(values: Head, labels: Sequence[str]) -> go.Figure:
             marker_color=CATEGORICAL[1],
             text=[f"{values.scores[key]:.1f}" for key in best],
             textposition="auto",
+            textangle=0,
             hovertemplate="score %{x:.3f}<extra></extra>",
         )
     )

@@ -12,7 +12,9 @@ from gemma_viz.figures.style import (
     around,
     colour_scale,
     finish,
+    log_axis,
     plain,
+    short,
     symmetric,
     token_axis,
     token_hover,
@@ -45,7 +47,7 @@ def rows(values: Embedding, labels: Sequence[str], selected: int) -> go.Figure:
     return finish(
         figure,
         title="Each token's row of the embedding table",
-        x=f"component of the vector (the first {z.shape[1]:,} of {values.rows.shape[1]:,})",
+        x=f"component (first {z.shape[1]:,} of {values.rows.shape[1]:,})",
         y="token",
         alt=f"Heatmap of {z.shape[1]} components of the embedding rows of {len(names)} tokens, "
         f"values from {z.min():.3f} to {z.max():.3f}.",
@@ -63,18 +65,20 @@ def norms(values: Embedding, labels: Sequence[str], selected: int) -> go.Figure:
         ("first attention's update", values.attention_norm, CATEGORICAL[1]),
     )
     figure = go.Figure(
-        go.Bar(
-            name=name,
-            x=np.array(shown),
-            y=norm[shown.start : shown.stop],
-            marker_color=colour,
-            customdata=token_hover(names, shown.start),
-            hovertemplate="%{customdata}<br>length %{y:.3f}<extra>" + name + "</extra>",
-        )
-        for name, norm, colour in series
+        [
+            go.Bar(
+                name=name,
+                x=np.array(shown),
+                y=norm[shown.start : shown.stop],
+                marker_color=colour,
+                customdata=token_hover(names, shown.start),
+                hovertemplate="%{customdata}<br>length %{y:.3f}<extra>" + name + "</extra>",
+            )
+            for name, norm, colour in series
+        ]
     )
     figure.update_xaxes(**token_axis(names, shown.start))
-    figure.update_yaxes(type="log")
+    figure.update_yaxes(**log_axis(*(norm for _, norm, _ in series)))
     return finish(
         figure,
         title="Length of each vector, before and after the rescaling",
@@ -106,8 +110,8 @@ def nearest(values: NearestTokens, label: str, labels: Sequence[str]) -> go.Figu
     figure.update_xaxes(range=[0, 1])
     return finish(
         figure,
-        title=f"Nearest tokens of the vocabulary to {plain(label)}",
-        x="cosine similarity of the rows (1 = same direction)",
+        title=f"Nearest tokens of the vocabulary to {short(label)}",
+        x="cosine similarity",
         y="",
         alt=f"Bar chart: nearest to {label} are " + ", ".join(labels[:5]) + ".",
         height=110 + 24 * len(ranks),
@@ -126,8 +130,9 @@ def similarity(values: WordSimilarity) -> go.Figure:
             zmax=1,
             colorscale=colour_scale(SEQUENTIAL),
             colorbar={"title": {"text": "cosine"}, "thickness": 12},
-            text=np.round(values.similarity, 2) if len(places) <= 16 else None,
-            texttemplate="%{text:.2f}" if len(places) <= 16 else None,
+            text=[[f"{value:.2f}".lstrip("0") for value in row] for row in values.similarity],
+            texttemplate="%{text}" if len(places) <= 16 else None,
+            textfont={"size": 10},
             customdata=[[f"{a} and {b}" for b in names] for a in names],
             hovertemplate="%{customdata}: %{z:.3f}<extra></extra>",
         )

@@ -5,7 +5,16 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from gemma_viz.figures.style import CATEGORICAL, DIVERGING, around, colour_scale, finish, plain, token_axis, token_hover
+from gemma_viz.figures.style import (
+    CATEGORICAL,
+    DIVERGING,
+    around,
+    colour_scale,
+    finish,
+    short,
+    token_axis,
+    token_hover,
+)
 from gemma_viz.stages.mlp import Neurons
 
 TOKENS_IN_BARS = 96
@@ -35,7 +44,7 @@ def gate_and_up(values: Neurons, label: str) -> go.Figure:
     )
     return finish(
         figure,
-        title=f"All {len(values.act):,} neurons for {plain(label)}",
+        title=f"All {len(values.act):,} neurons for {short(label)}",
         x="gelu(gate)",
         y="up",
         alt=f"Scatter of {len(values.act)} neurons; {values.open_share:.0%} have a gate above 0; products reach "
@@ -75,7 +84,16 @@ def gelu_curve(values: Neurons) -> go.Figure:
         legend=True,
         height=420,
     )
-    figure.update_layout(yaxis2={"overlaying": "y", "side": "right", "title": {"text": "gelu(gate)"}, "showgrid": False})
+    figure.update_layout(
+        yaxis2={
+            "overlaying": "y",
+            "side": "right",
+            "title": {"text": "gelu(gate)"},
+            "showgrid": False,
+            "tickformat": ".1f",
+            "nticks": 6,
+        }
+    )
     return figure
 
 
@@ -96,7 +114,7 @@ def most_active(values: Neurons, label: str) -> go.Figure:
     figure.update_xaxes(type="category", tickangle=-60)
     return finish(
         figure,
-        title=f"The {len(names)} most active neurons for {plain(label)}",
+        title=f"The {len(names)} most active neurons for {short(label)}",
         x="neuron",
         y="product, gelu(gate) × up",
         alt="Bar chart of the largest products: "

@@ -11,13 +11,14 @@ from gemma_viz.figures.style import (
     around,
     colour_scale,
     finish,
+    log_axis,
     plain,
     token_axis,
     token_hover,
 )
 from gemma_viz.stages.output import Comparison, FinalNorm, Predictions
 
-TOKENS_IN_TABLE = 10
+TOKENS_IN_TABLE = 8
 TOKENS_IN_BARS = 64
 ROOM = 1.18  # of the longest bar, so that its figure fits beside it
 
@@ -102,18 +103,20 @@ def norms(values: FinalNorm, labels: Sequence[str], selected: int) -> go.Figure:
     names = labels[shown.start : shown.stop]
     series = (("before", values.before, CATEGORICAL[7]), ("after", values.after, CATEGORICAL[0]))
     figure = go.Figure(
-        go.Bar(
-            name=f"{name} the final norm",
-            x=np.array(shown),
-            y=scale[shown.start : shown.stop],
-            marker_color=colour,
-            customdata=token_hover(names, shown.start),
-            hovertemplate="%{customdata}<br>RMS %{y:.2f}<extra>" + name + "</extra>",
-        )
-        for name, scale, colour in series
+        [
+            go.Bar(
+                name=f"{name} the final norm",
+                x=np.array(shown),
+                y=scale[shown.start : shown.stop],
+                marker_color=colour,
+                customdata=token_hover(names, shown.start),
+                hovertemplate="%{customdata}<br>RMS %{y:.2f}<extra>" + name + "</extra>",
+            )
+            for name, scale, colour in series
+        ]
     )
     figure.update_xaxes(**token_axis(names, shown.start))
-    figure.update_yaxes(type="log")
+    figure.update_yaxes(**log_axis(*(scale for _, scale, _ in series)))
     return finish(
         figure,
         title="Scale of the stream before and after the final norm",
@@ -132,18 +135,20 @@ def side_by_side(values: Comparison, labels: Sequence[str], without: str) -> go.
     if values.is_finite:
         series.append((f"without {without}", values.edited, CATEGORICAL[1]))
     figure = go.Figure(
-        go.Bar(
-            name=name,
-            x=probabilities,
-            y=ranks,
-            orientation="h",
-            marker_color=colour,
-            text=[f"{probability:.1%}" for probability in probabilities],
-            textposition="outside",
-            cliponaxis=False,
-            hovertemplate="probability %{x:.4f}<extra>" + name + "</extra>",
-        )
-        for name, probabilities, colour in series
+        [
+            go.Bar(
+                name=name,
+                x=probabilities,
+                y=ranks,
+                orientation="h",
+                marker_color=colour,
+                text=[f"{probability:.1%}" for probability in probabilities],
+                textposition="outside",
+                cliponaxis=False,
+                hovertemplate="probability %{x:.4f}<extra>" + name + "</extra>",
+            )
+            for name, probabilities, colour in series
+        ]
     )
     highest = max(float(probabilities.max()) for _, probabilities, _ in series)
     figure.update_yaxes(autorange="reversed", tickmode="array", tickvals=ranks, ticktext=[plain(x) for x in labels])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from gemma_viz.figures.style import CATEGORICAL, finish, plain
+from gemma_viz.figures.style import CATEGORICAL, finish, log_axis, plain, short
 from gemma_viz.stages.residual import Residual
 
 LINES_SHOWN = 24
@@ -30,12 +30,12 @@ def scale(values: Residual, labels: Sequence[str], selected: int) -> go.Figure:
             name=f"{position} {plain(labels[position])}",
             hovertemplate="depth %{x} layers<br>RMS %{y:.1f}",
         )
-    figure.update_yaxes(type="log")
+    figure.update_yaxes(**log_axis(values.stream_rms))
     first, last = values.stream_rms[0, selected], values.stream_rms[-1, selected]
     return finish(
         figure,
-        title=f"Scale of the residual stream, token {plain(labels[selected])} in front",
-        x="depth (layers passed; halves are between attention and MLP)",
+        title=f"Scale of the residual stream, token {short(labels[selected])} in front",
+        x="depth (layers; ½ is after attention)",
         y="RMS of the stream (log axis)",
         alt=f"Line chart by depth for {len(others) + 1} tokens. The selected token's stream goes from an RMS of "
         f"{first:.2f} to {last:.1f}.",
@@ -47,8 +47,8 @@ def share(values: Residual, label: str, selected: int) -> go.Figure:
     """Lines by layer: how much of the stream each sublayer's update makes up for one token."""
     return _by_layer(
         {"attention": values.attention_share[:, selected], "MLP": values.mlp_share[:, selected]},
-        title=f"What each sublayer adds to the stream of {plain(label)}",
-        y="share of the update, √(var r / (var r + var s))",
+        title=f"What each sublayer adds to the stream of {short(label)}",
+        y="share, √(var r / (var r + var s))",
         range=(0, 1),
     )
 
@@ -57,7 +57,7 @@ def divisor(values: Residual, label: str, selected: int) -> go.Figure:
     """Lines by layer on a log axis: what the RMSNorm before each sublayer divides by for one token."""
     return _by_layer(
         {"before attention": values.attention_divisor[:, selected], "before MLP": values.mlp_divisor[:, selected]},
-        title=f"What RMSNorm divides by for {plain(label)}",
+        title=f"What RMSNorm divides by for {short(label)}",
         y="divisor, RMS (log axis)",
     )
 
@@ -79,6 +79,6 @@ def _by_layer(
     if range:
         figure.update_yaxes(range=range)
     else:
-        figure.update_yaxes(type="log")
+        figure.update_yaxes(**log_axis(*series.values()))
     said = "; ".join(f"{name} from {line.min():.3g} to {line.max():.3g}" for name, line in series.items())
     return finish(figure, title=title, x="layer", y=y, alt=f"Line chart by layer: {said}.", legend=True)

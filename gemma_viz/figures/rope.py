@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from gemma_viz.figures.style import CATEGORICAL, SEQUENTIAL, colour_scale, finish, plain, token_hover
+from gemma_viz.figures.style import CATEGORICAL, SEQUENTIAL, colour_scale, finish, log_axis, short, token_hover
 from gemma_viz.stages.rope import Rotation, ScoreByOffset, Vectors, Wavelengths
 
 LAYERS_NAMED = 6
@@ -13,6 +13,8 @@ LAYERS_NAMED = 6
 
 def wavelengths(values: Wavelengths, n_positions: int, pair: int) -> go.Figure:
     """Lines on a log axis: tokens for one turn, by pair of components; the prompt and the context length marked."""
+    every = np.concatenate(list(values.wavelengths.values()))
+    n_pairs = len(next(iter(values.wavelengths.values())))
     figure = go.Figure()
     for (theta, line), colour in zip(values.wavelengths.items(), CATEGORICAL, strict=False):
         layers = values.layers[theta]
@@ -26,15 +28,18 @@ def wavelengths(values: Wavelengths, n_positions: int, pair: int) -> go.Figure:
             hovertemplate="pair %{x}: one turn in %{y:,.1f} tokens<extra></extra>",
         )
     for tokens, name in ((n_positions, "this prompt"), (values.context_length, "context length")):
-        figure.add_hline(
-            y=tokens,
+        figure.add_scatter(
+            x=[0, n_pairs - 1],
+            y=[tokens, tokens],
+            mode="lines+text",
+            text=[f"{name}: {tokens:,} tokens", ""],
+            textposition="top right",
             line={"dash": "dot", "width": 1.5, "color": CATEGORICAL[7]},
-            annotation={"text": f"{name}: {tokens:,} tokens", "xanchor": "left"},
-            annotation_position="top left",
+            showlegend=False,
+            hoverinfo="skip",
         )
     figure.add_vline(x=pair, line={"width": 1.5, "color": CATEGORICAL[4]})
-    figure.update_yaxes(type="log")
-    every = np.concatenate(list(values.wavelengths.values()))
+    figure.update_yaxes(**log_axis(every))
     fastest, slowest = float(every.min()), float(every.max())
     return finish(
         figure,
@@ -51,7 +56,10 @@ def rotation(values: Rotation, labels: Sequence[str], selected: int) -> go.Figur
     """Clock hands: one pair of components of every query, before and after; the selected token's drawn out."""
     hover = token_hover(labels)
     figure = go.Figure()
-    series = (("before RoPE", values.before, CATEGORICAL[7], "circle-open"), ("after RoPE", values.after, None, "circle"))
+    series = (
+        ("before RoPE", values.before, CATEGORICAL[7], "circle-open"),
+        ("after RoPE", values.after, None, "circle"),
+    )
     for name, points, colour, symbol in series:
         figure.add_scatter(
             x=points[:, 0],
@@ -83,7 +91,7 @@ def rotation(values: Rotation, labels: Sequence[str], selected: int) -> go.Figur
     degrees = float(values.degrees[selected])
     return finish(
         figure,
-        title=f"{plain(labels[selected])} at position {selected} is turned by {degrees:,.1f}°",
+        title=f"{short(labels[selected])} at position {selected} is turned by {degrees:,.1f}°",
         x="first component of the pair",
         y="second component",
         alt=f"Scatter of one pair of components for {len(labels)} queries. The selected one is turned by "
@@ -108,8 +116,8 @@ def query(values: Vectors, label: str) -> go.Figure:
     changed = float(np.abs(values.rot_q - values.q).max())
     return finish(
         figure,
-        title=f"The whole query of {plain(label)}, before and after",
-        x="component of the head's query (pair i: components i and i + half)",
+        title=f"The whole query of {short(label)}, before and after",
+        x="component",
         y="value",
         alt=f"Two lines over {len(values.q)} components; the largest change is {changed:.3f}.",
         legend=True,
@@ -139,7 +147,7 @@ def score_by_offset(values: ScoreByOffset, query_label: str, key_label: str) -> 
     gap = float(np.abs(values.scores - values.scores_shifted).max())
     return finish(
         figure,
-        title=f"Score of {plain(query_label)} looking at {plain(key_label)}, by distance",
+        title=f"Score of {short(query_label)} looking at {short(key_label)}, by distance",
         x="distance (tokens from key to query)",
         y="score: q · k, scaled",
         alt=f"Two curves over the distance that differ by at most {gap:.1e}.",

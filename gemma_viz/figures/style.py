@@ -32,14 +32,17 @@ def colour_scale(colours: Sequence[str]) -> list[list[Any]]:
 def finish(
     figure: go.Figure, *, title: str, x: str, y: str, alt: str, height: int = 360, legend: bool = False
 ) -> go.Figure:
-    """Title, axis titles, margins and the alternative text."""
+    """Title, axis titles, margins and the alternative text.
+
+    title, alt: plain text, which may hold tokens as they are
+    """
     figure.update_layout(
-        title={"text": title, "font": {"size": 15}, "x": 0, "xanchor": "left", "yref": "container", "y": 0.97},
+        title={"text": html.escape(title), "x": 0, "xanchor": "left", "yref": "container", "y": 0.97},
         height=height,
         margin={"l": 8, "r": 8, "t": 76 if legend else 48, "b": 8},
         showlegend=legend,
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
-        meta={"alt": alt},
+        meta={"title": title, "alt": alt},
         hoverlabel={"namelength": -1},
         bargap=0.25,
     )
@@ -48,10 +51,14 @@ def finish(
     return figure
 
 
+def short(text: str) -> str:
+    """Text cut to a readable length."""
+    return text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…"
+
+
 def plain(text: str) -> str:
-    """Text for a label or a hover: cut to a readable length, with what plotly would read as markup escaped."""
-    short = text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…"
-    return html.escape(short)
+    """Text for a label or a hover: short, and with what plotly would read as markup escaped."""
+    return html.escape(short(text))
 
 
 def token_axis(labels: Sequence[str], first: int = 0) -> dict[str, Any]:
@@ -70,6 +77,14 @@ def around(position: int, n: int, width: int) -> range:
     """The `width` positions around one, moved inwards at both ends of n positions."""
     start = max(0, min(position - width // 2, n - width))
     return range(start, min(n, start + width))
+
+
+def log_axis(*series: np.ndarray) -> dict[str, Any]:
+    """Axis settings for a log scale: whole decades are named, or 1, 2, 5 where there are few."""
+    values = np.concatenate([np.ravel(line) for line in series])
+    values = values[np.isfinite(values) & (values > 0)]
+    decades = np.log10(values.max() / values.min()) if values.size else 0
+    return {"type": "log", "dtick": 1 if decades > 1.5 else "D2", "tickformat": ",~r"}
 
 
 def symmetric(values: np.ndarray) -> dict[str, float]:

@@ -89,6 +89,6 @@ def check_attention(cap: Capture, layer: int) -> Check:
 
 
 def _small(pattern: Tensor) -> npt.NDArray[np.uint8]:
-    """uint8 [head, row, column] from [head, query, key]. The largest weight, so that a thin line is not averaged away."""
+    """uint8 [head, row, column] from [head, query, key]. Largest weights: thin lines are not averaged away."""
     side = min(pattern.shape[-1], POOLED_TO)
     return (adaptive_max_pool2d(pattern, side) * 255).round().to(torch.uint8).numpy()

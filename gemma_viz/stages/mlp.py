@@ -57,4 +57,6 @@ def check_mlp(cap: Capture, layer: int) -> Check:
     module = cap.model.hf.model.layers[layer].mlp
     weights = [p.weight.detach().float().cpu() for p in (module.gate_proj, module.up_proj, module.down_proj)]
     values = cap.mlp(layer)
-    return check(mlp_step, f"mlp(x, w_gate, w_up, w_down), layer {layer}", mlp_step(values.input, *weights), values.projected)
+    return check(
+        mlp_step, f"mlp(x, w_gate, w_up, w_down), layer {layer}", mlp_step(values.input, *weights), values.projected
+    )

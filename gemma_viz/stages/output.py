@@ -64,7 +64,7 @@ def predictions(cap: Capture, k: int = 10) -> Predictions:
     """The k likeliest next tokens after every position, a few positions at a time."""
     ids, logits, probabilities, actual_probability, actual_rank = [], [], [], [], []
     following = cap.token_ids[1:]
-    for block in torch.arange(len(cap)).split(POSITIONS_AT_ONCE):
+    for block in torch.split(torch.arange(len(cap)), POSITIONS_AT_ONCE):
         block_logits = cap.logits(block.tolist())  # [position, vocab_size]
         total = block_logits.logsumexp(-1, keepdim=True)  # [position, 1]
         best = block_logits.topk(k)

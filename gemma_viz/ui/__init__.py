@@ -1,0 +1,4 @@
+"""What pages share: the view in the address, the sidebar, the token strip, panels.
+
+The only part that knows Streamlit.
+"""

@@ -1,0 +1,125 @@
+"""Models and captures that the pages of all visitors share, and what is shown while they are made."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import streamlit as st
+
+from gemma_viz.capture import Capture
+from gemma_viz.checkpoints import EMBEDDED, label, load
+from gemma_viz.edits import Edits
+from gemma_viz.errors import GemmaVizError, TextError
+from gemma_viz.model import Model
+from gemma_viz.stages.output import Comparison, compare
+
+T = TypeVar("T")
+
+POLL_SECONDS = 0.1
+
+
+@dataclass
+class Loading:
+    """A checkpoint on its way into memory, in a thread of its own so that every visitor sees how far it is."""
+
+    share: float = 0.0
+    what: str = "Starting"
+    model: Model | None = None
+    error: Exception | None = None
+
+    def run(self, name: str) -> None:
+        try:
+            self.model = load(name, progress=self.report)
+        except Exception as error:  # whatever it is, it belongs to the visitors who wait, not to this thread
+            self.error = error
+
+    def report(self, share: float, what: str) -> None:
+        self.share, self.what = share, what
+        print(f"[gemma-viz] {share:4.0%}  {what}", flush=True)
+
+
+@st.cache_resource(show_spinner=False)
+def _loadings() -> dict[str, Loading]:
+    return {}
+
+
+@st.cache_resource(show_spinner=False)
+def _lock() -> threading.Lock:
+    return threading.Lock()
+
+
+def model(name: str) -> Model:
+    """The model of this name, loaded once for all visitors.
+
+    Shows progress; stops the page with a sentence on failure.
+    """
+    with _lock():
+        loading = _loadings().get(name)
+        if loading is None:
+            loading = _loadings()[name] = Loading()
+            threading.Thread(target=loading.run, args=(name,), daemon=True).start()
+    if loading.model is None:
+        _wait_for(loading, name)
+    if loading.error:
+        with _lock():
+            _loadings().pop(name, None)  # so that opening the page again tries again
+        _refuse(loading.error)
+    assert loading.model is not None
+    return loading.model
+
+
+def _wait_for(loading: Loading, name: str) -> None:
+    place = st.empty()
+    first = " The first start unpacks it, which takes about a minute." if name == EMBEDDED else ""
+    while loading.model is None and loading.error is None:
+        place.progress(loading.share, f"Loading {label(name)}.{first} {loading.what} …")
+        time.sleep(POLL_SECONDS)
+    place.empty()
+
+
+def _refuse(error: Exception) -> None:
+    if not isinstance(error, GemmaVizError):
+        raise error
+    st.error(str(error), icon=":material/error:")
+    st.stop()
+
+
+def _same_model(model: Model) -> tuple[str, int]:
+    return model.name, id(model)
+
+
+def _same_capture(cap: Capture) -> tuple[Any, ...]:
+    return _same_model(cap.model), cap.text, cap.edits
+
+
+@st.cache_resource(show_spinner=False, max_entries=8, hash_funcs={Model: _same_model})
+def _capture(model: Model, text: str) -> Capture:
+    return model.capture(text)
+
+
+def capture(model: Model, text: str) -> Capture:
+    """The capture of a text, shared between visitors. Stops the page with a sentence if the text cannot be run."""
+    try:
+        with st.spinner(f"Running {label(model.name)} over the prompt …"):
+            return _capture(model, text)
+    except TextError as error:
+        st.error(str(error), icon=":material/error:")
+        st.stop()
+
+
+@st.cache_data(show_spinner=False, max_entries=200, hash_funcs={Capture: _same_capture, Model: _same_model})
+def _values(name: str, _function: Callable[..., T], arguments: tuple[Any, ...], _options: dict[str, Any]) -> T:
+    return _function(*arguments, **_options)
+
+
+def values(function: Callable[..., T], *arguments: Any, **options: Any) -> T:
+    """What a stage function gives, remembered by its arguments. Options (progress) do not change the result."""
+    return _values(f"{function.__module__}.{function.__qualname__}", function, arguments, options)
+
+
+def comparison(cap: Capture, edits: Edits, position: int) -> Comparison:
+    """The prompt run again with steps left out."""
+    with st.spinner("Running the prompt again with this step left out …"):
+        return values(compare, cap, edits, position)

@@ -1,0 +1,157 @@
+"""The frame of every page: the sidebar, the title, the way on, the token strip and the foot."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from gemma_viz.capture import Capture
+from gemma_viz.checkpoints import label, offered_models
+from gemma_viz.ui import live
+from gemma_viz.ui.token_strip import token_strip
+from gemma_viz.ui.view import View
+
+# In walking order.
+PAGES = {
+    "app.py": "Overview",
+    "pages/1_Tokenization.py": "Tokenization",
+    "pages/2_Embedding.py": "Embedding",
+    "pages/3_Transformer_layer.py": "Transformer layer",
+    "pages/4_Attention.py": "Attention",
+    "pages/5_RoPE.py": "RoPE",
+    "pages/6_MLP.py": "MLP",
+    "pages/7_Output.py": "Output",
+}
+
+DEFAULT_PROMPT = "I want to move"
+
+PROMPT_HELP = (
+    "Any text. The names of special tokens, such as <bos> or <end_of_turn>, are read as those tokens. Ctrl+Enter or "
+    "Run hands the text over."
+)
+
+# Each shows something that the others do not.
+EXAMPLES = {
+    "The capital of France is": "a fact the model may know",
+    "The cat sat on the mat. The cat sat on the": "a repetition that attention can copy",
+    "def add(a, b):\n    return a +": "code, with a line break and indentation",
+    "Naïve café, größer 🙂 ᚠᛇᚻ": "accents, an emoji, and runes that fall back to bytes",
+    "one two three four five six": "a sequence to go on with",
+}
+
+ICON = Path(__file__).parent / "icon.png"  # a name of an icon would be fetched from the internet
+NOTICE = Path(__file__).parents[2] / "NOTICE"
+
+MODEL_DEPENDENT = "layer", "head", "token", "neuron", "pair"  # their ranges differ from model to model
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a page is about.
+
+    view: View; cap: Capture of the visitor's prompt
+    position: int, the selected token; labels: tuple of str, the tokens as a person can read them
+    """
+
+    view: View
+    cap: Capture
+    position: int
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The tokens as a person can read them."""
+        return tuple(token.label for token in self.cap.tokens)
+
+    @property
+    def label(self) -> str:
+        """The selected token."""
+        return self.cap.tokens[self.position].label
+
+    def choose_layer(self) -> int:
+        """The layer control, the same on every page that has one."""
+        return self.view.integer("layer", "Layer", 0, self.cap.model.spec.n_layers - 1, default=0)
+
+    def choose_head(self) -> int:
+        """The head control, the same on every page that has one."""
+        return self.view.integer("head", "Head", 0, self.cap.model.spec.n_heads - 1, default=0)
+
+
+def start_page(title: str, summary: str) -> Page:
+    """Draw what every page begins with. Stops the page with a sentence where the model or the prompt will not do.
+
+    title: one of the names in `PAGES`; summary: one or two sentences of Markdown under it
+    """
+    st.set_page_config(page_title=f"{title} · Gemma Viz", page_icon=ICON, layout="wide")
+    view = View()
+    name, prompt = _sidebar(view)
+    st.title(title)
+    _steps(view, title)
+    st.markdown(summary)
+    cap = live.capture(live.model(name), prompt)
+    page = Page(view, cap, view.whole_number("token", 0, len(cap) - 1, default=len(cap) - 1))
+    _strip(page)
+    return page
+
+
+def end_page(page: Page) -> None:
+    """Draw what every page ends with."""
+    model = page.cap.model
+    st.divider()
+    st.caption(
+        f"{label(model.name)} · {model.spec.family} · {model.n_parameters / 1e6:,.0f} million parameters · "
+        f"{str(model.dtype).removeprefix('torch.')} on {model.device.type} · every number is from this model's run "
+        "on this prompt"
+    )
+    with st.expander("Licence, and the Gemma terms that apply to the weights"):
+        st.text(NOTICE.read_text(encoding="utf-8"))
+    st.caption("After “A transformer walk-through, with Gemma” by Douglas Orr (2024).")
+
+
+def _sidebar(view: View) -> tuple[str, str]:
+    """Navigation, model and prompt."""
+    with st.sidebar:
+        st.markdown("### Gemma Viz")
+        for page, page_title in PAGES.items():
+            view.page_link(page, page_title)
+        name = view.choice("model", "Model", offered_models(), resets=MODEL_DEPENDENT, format_func=label)
+        prompt = view.text(
+            "prompt", "Prompt", DEFAULT_PROMPT, st.text_area, resets=("token",), height=110, help=PROMPT_HELP
+        )
+        # The click takes the focus out of the text area, which is what hands its text over.
+        st.button("Run", type="primary", width="stretch")
+        st.caption("Or try one of these:")
+        for example, shows in EXAMPLES.items():
+            st.button(
+                example.replace("\n", " ⏎ "),
+                help=f"Shows {shows}.",
+                width="stretch",
+                on_click=_take_example,
+                args=(view, example),
+            )
+    return name, prompt
+
+
+def _take_example(view: View, example: str) -> None:
+    view.set(token=None, **view.text_parameters("prompt", example, DEFAULT_PROMPT))
+
+
+def _steps(view: View, title: str) -> None:
+    """Links to the stage before and the stage after."""
+    titles, files = list(PAGES.values()), list(PAGES)
+    here = titles.index(title)
+    with st.container(horizontal=True):
+        if here > 0:
+            view.page_link(files[here - 1], titles[here - 1], icon=":material/arrow_back:")
+        if here < len(files) - 1:
+            view.page_link(files[here + 1], titles[here + 1], icon=":material/arrow_forward:", icon_position="right")
+
+
+def _strip(page: Page) -> None:
+    last = len(page.cap) - 1
+
+    def pick(position: int) -> None:
+        page.view.set(token=None if position == last else str(position))
+
+    token_strip(page.cap.tokens, page.position, pick, key="tokens")
+    shown = page.cap.tokens[page.position]
+    st.caption(f"Selected: token {page.position} of {len(page.cap)}, id {shown.id:,}. Arrow keys move it.")

@@ -1,0 +1,62 @@
+"""The panels that every page is made of: a chart, "The code" and "Why"."""
+
+import inspect
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from gemma_viz.capture import Capture
+from gemma_viz.edits import Edits
+from gemma_viz.figures import output as draw
+from gemma_viz.stages import Check
+from gemma_viz.tokens import visible
+from gemma_viz.ui import live, words
+from gemma_viz.ui.view import View
+
+TITLE_HEIGHT = 32  # pixels that a figure leaves for its own title
+CHART_TOOLS = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
+
+
+def chart(figure: go.Figure, key: str) -> None:
+    """Draw a figure in the page's theme, with its alternative text.
+
+    Its title stands above it as text of the page, where it wraps on a narrow screen.
+    """
+    st.markdown(f"**{words.literal(figure.layout.meta['title'])}**")
+    figure.update_layout(
+        title_text="", margin_t=figure.layout.margin.t - TITLE_HEIGHT, height=figure.layout.height - TITLE_HEIGHT
+    )
+    st.plotly_chart(figure, key=key, config=CHART_TOOLS, alt=figure.layout.meta["alt"])
+
+
+def code(check: Check) -> None:
+    """The lines of PyTorch behind a step, as they ran just now, and how far they are from the model's own value."""
+    st.subheader("The code")
+    st.code(inspect.getsource(check.step).replace("  # fmt: skip", ""), language="python")
+    if check.largest_difference == 0:
+        verdict = "exactly what the model itself has there"
+    else:
+        verdict = (
+            f"the model's own value up to a largest difference of **{check.largest_difference:.1e}** "
+            f"(the largest value is {words.size(check.largest_value)})"
+        )
+    st.markdown(f"Run just now on this prompt: `{check.call}` gave {check.result}, {verdict}.")
+
+
+def why(view: View, cap: Capture, position: int, *, text: str, step: str, without: str) -> None:
+    """Why the step is there: an explanation, and a switch that leaves the step out and shows what becomes of it.
+
+    step: field of `Edits`; without: its name in a sentence
+    """
+    st.subheader("Why")
+    st.markdown(text)
+    if not view.toggle("off", f"Leave out {without} and run this prompt again"):
+        return
+    values = live.comparison(cap, Edits(**{step: False}), position)
+    labels = [visible(token) for token in values.texts]
+    st.markdown(words.what_happened(values, labels, without))
+    chart(draw.side_by_side(values, labels, without), key="what_if")
+    st.caption(
+        f"After token {position}. The stream that reaches the final norm has an RMS of "
+        f"{words.size(values.baseline_scale)} with the step and {words.size(values.edited_scale)} without it."
+    )

@@ -1,0 +1,46 @@
+"""The strip of the prompt's tokens, from which the subject of a page is chosen by mouse, touch or keyboard."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import streamlit as st
+
+from gemma_viz.figures.style import CATEGORICAL
+from gemma_viz.tokens import Token
+
+_HERE = Path(__file__).parent
+
+_mount = st.components.v2.component(
+    "gemma_viz_token_strip",
+    html='<div class="strip" role="listbox" aria-label="Tokens of the prompt" aria-orientation="horizontal"></div>',
+    css=(_HERE / "token_strip.css").read_text(encoding="utf-8"),
+    js=(_HERE / "token_strip.js").read_text(encoding="utf-8"),
+)
+
+
+def colour(position: int) -> str:
+    """The colour of the token at a position, the same on every page."""
+    return CATEGORICAL[position % len(CATEGORICAL)]
+
+
+def token_strip(tokens: tuple[Token, ...], selected: int, pick: Callable[[int], None], key: str) -> None:
+    """Draw the strip with one token selected; `pick` is called with the position of the one that is chosen."""
+
+    def picked() -> None:
+        # A trigger value: it is there in the run that the choice caused and gone in the next, so that a choice made
+        # elsewhere (the address, the Back button) is never overruled by an old click.
+        position = st.session_state[key].picked
+        if isinstance(position, int) and 0 <= position < len(tokens):
+            pick(position)
+
+    _mount(
+        key=key,
+        data={
+            "selected": selected,
+            "tokens": [
+                {"text": token.label, "id": token.id, "special": token.special, "colour": colour(token.position)}
+                for token in tokens
+            ],
+        },
+        on_picked_change=picked,
+    )

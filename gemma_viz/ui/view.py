@@ -1,0 +1,189 @@
+"""The view a page shows (model, prompt, layer, ...), kept in the page's address.
+
+One dictionary of parameters says what is shown. It is held in the session in the form the address has: text, and only
+for controls that differ from their default. Every control is drawn from it and writes it, and the address, when used.
+
+Who wins when address and session differ:
+  * first run of a session (deep link, reload) and Back or Forward: the address;
+  * any other run: the session. The address is then merely late, because the browser asked for the run, or drew the
+    clicked link, before it heard of the last change.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from typing import Any
+from urllib.parse import quote_plus
+
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from gemma_viz.tokens import visible
+from gemma_viz.ui import words
+
+LONGEST_IN_ADDRESS = 4000  # encoded characters; many servers refuse request headers above 8 KB
+
+_KEPT = "_kept"  # ending of the parameter that stands for a text kept in the session
+# Keys of the session:
+_PARAMS, _EPOCHS, _LONG_TEXTS = "_view_params", "_view_epochs", "_view_long_texts"
+
+
+class View:
+    """The parameters of the current view, and controls that are bound to them.
+
+    Controls return the view's value, never the widget's, so that a page cannot show other than its address says.
+    """
+
+    def __init__(self) -> None:
+        address = st.query_params.to_dict()
+        context = get_script_run_ctx()
+        went_in_history = context is not None and context.is_history_navigation
+        if _PARAMS not in st.session_state or went_in_history:
+            self._replace(address)
+        elif address != self.params:
+            st.query_params.from_dict(self.params)
+        self._notes = st.container()
+
+    @property
+    def params(self) -> dict[str, str]:
+        """What the address holds."""
+        params: dict[str, str] = st.session_state[_PARAMS]
+        return params
+
+    def set(self, **texts: str | None) -> None:
+        """Change parameters (None: to the default) from a callback that is not the control's own."""
+        self._replace(_changed(self.params, texts))
+        st.query_params.from_dict(self.params)
+
+    def page_link(self, page: str, label: str, **options: Any) -> None:
+        """A link to another page that keeps the view."""
+        st.page_link(page, label=label, query_params=self.params, **options)
+
+    def note(self, sentence: str) -> None:
+        """Say something about the link, above the page."""
+        self._notes.info(sentence, icon=":material/info:")
+
+    def text(
+        self,
+        name: str,
+        label: str,
+        default: str,
+        widget: Callable[..., Any] = st.text_input,
+        resets: Sequence[str] = (),
+        **options: Any,
+    ) -> str:
+        """A text. One too long for the address stays in the session, and the address holds a digest of it, so that
+        Back still finds the right one. A change sets the parameters in `resets` to their defaults.
+        """
+        digest = self.params.get(name + _KEPT)
+        if digest and digest not in self._long_texts:
+            self.note(f"The {name} was too long to be part of this link. Shown is the default; paste yours again.")
+        value = self._long_texts.get(digest, default) if digest else self.params.get(name, default)
+
+        def store(text: str) -> None:
+            self._store(self.text_parameters(name, text, default), resets)
+
+        self._draw(name, "", widget, store, label=label, value=value, **options)
+        return value
+
+    def text_parameters(self, name: str, text: str, default: str) -> dict[str, str | None]:
+        """The parameters that stand for a text; a long one is put into the session."""
+        if len(quote_plus(text, errors="replace")) <= LONGEST_IN_ADDRESS:
+            return {name: None if text == default else text, name + _KEPT: None}
+        digest = sha256(text.encode(errors="replace")).hexdigest()[:12]
+        self._long_texts[digest] = text
+        return {name: None, name + _KEPT: digest}
+
+    def whole_number(self, name: str, low: int, high: int, default: int) -> int:
+        """A whole number from low to high, without a control: one of the page's own sets it through `set`."""
+        text = self.params.get(name, str(default))
+        try:
+            value = min(max(int(text), low), high)
+        except ValueError:
+            value = default
+        if str(value) != text:
+            asked = words.code(visible(text[:20]))
+            self.note(f"There is no {name} {asked} here (they go from {low} to {high}). Shown is {value}.")
+        return value
+
+    def integer(self, name: str, label: str, low: int, high: int, default: int) -> int:
+        """A whole number from low to high, with a slider."""
+        value = self.whole_number(name, low, high, default)
+        if low == high:
+            return value  # there is nothing to choose, and Streamlit refuses such a slider
+
+        def store(number: int) -> None:
+            self._store({name: None if number == default else str(number)})
+
+        domain = f"{low} {high} {default}"
+        self._draw(name, domain, st.slider, store, label=label, min_value=low, max_value=high, value=value)
+        return value
+
+    def choice(
+        self, name: str, label: str, options: Sequence[str], resets: Sequence[str] = (), **widget_options: Any
+    ) -> str:
+        """One of some texts, the first of them the default. A change sets the parameters in `resets` to theirs."""
+        default = options[0]
+        text = self.params.get(name, default)
+        value = text if text in options else default
+        if value != text:
+            asked = words.code(visible(text[:60]))
+            self.note(f"This link asks for a {name} that is not offered here: {asked}. Shown is the default.")
+
+        def store(option: str) -> None:
+            self._store({name: None if option == default else option}, resets)
+
+        index = options.index(value)
+        self._draw(name, str(options), st.selectbox, store, label=label, options=options, index=index, **widget_options)
+        return value
+
+    def toggle(self, name: str, label: str) -> bool:
+        """A switch, off unless the address says otherwise."""
+        value = self.params.get(name) == "1"
+
+        def store(on: bool) -> None:
+            self._store({name: "1" if on else None})
+
+        self._draw(name, "", st.toggle, store, label=label, value=value)
+        return value
+
+    @property
+    def _long_texts(self) -> dict[str, str]:
+        texts: dict[str, str] = st.session_state.setdefault(_LONG_TEXTS, {})
+        return texts
+
+    def _draw(
+        self, name: str, domain: str, widget: Callable[..., Any], store: Callable[[Any], None], **options: Any
+    ) -> None:
+        """Draw a widget that starts with the view's value and hands changes to `store`.
+
+        Its key changes when another value comes from outside, or when the domain (the values on offer) changes: only
+        a new widget is sure to start with our value.
+        """
+        epoch = st.session_state[_EPOCHS][name]
+        key = f"{name}:{epoch}:{sha256(domain.encode()).hexdigest()[:8]}"
+
+        def changed() -> None:
+            # Leaving the page at the same moment can have removed the widget's value.
+            if key in st.session_state:
+                store(st.session_state[key])
+
+        widget(key=key, on_change=changed, **options)
+
+    def _replace(self, params: dict[str, str]) -> None:
+        """Take over parameters from outside, and renew the widgets that they change."""
+        differences = st.session_state.get(_PARAMS, {}).items() ^ params.items()
+        epochs = st.session_state.setdefault(_EPOCHS, Counter())
+        epochs.update({name.removesuffix(_KEPT) for name, _ in differences})
+        st.session_state[_PARAMS] = params
+
+    def _store(self, texts: dict[str, str | None], resets: Sequence[str] = ()) -> None:
+        """Take over what was entered in a widget; other widgets, in `resets`, go back to their defaults."""
+        # The session first: writing the address can end this run when a newer one waits.
+        self._replace({name: text for name, text in self.params.items() if name not in resets})
+        st.session_state[_PARAMS] = _changed(self.params, texts)
+        st.query_params.from_dict(self.params)
+
+
+def _changed(params: dict[str, str], texts: dict[str, str | None]) -> dict[str, str]:
+    return {name: text for name, text in {**params, **texts}.items() if text is not None}

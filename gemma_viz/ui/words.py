@@ -1,0 +1,82 @@
+"""Sentences made from numbers, so that what a page says is true of what it shows."""
+
+import math
+import re
+from collections.abc import Sequence
+
+from gemma_viz.stages.output import Comparison
+
+HARDLY = 0.01  # nats of KL divergence
+CLEARLY = 0.5
+
+
+def percent(probability: float) -> str:
+    """12.3 %, with more digits where it is small.
+
+    >>> percent(0.1234), percent(0.00042)
+    ('12.3 %', '0.042 %')
+    """
+    return f"{probability * 100:.1f} %" if probability >= 0.001 else f"{probability * 100:.2g} %"
+
+
+def size(number: float) -> str:
+    """A length or a count in the shortest exact-enough way: 1,369, 3.42, 1.2e+07 or “not a number”."""
+    if not math.isfinite(number):
+        return "not a number" if math.isnan(number) else "infinite"
+    if abs(number) >= 1e6 or 0 < abs(number) < 1e-3:
+        return f"{number:.1e}"
+    return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"
+
+
+def code(text: str) -> str:
+    """Text as inline code in Markdown, whatever characters it holds."""
+    fence = "`" * (longest_run(text, "`") + 1)
+    pad = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
+
+
+def literal(text: str) -> str:
+    r"""Text for Markdown to show as it is, whatever characters it holds.
+
+    >>> literal("*a* <b>")
+    '\\*a\\* \\<b\\>'
+    """
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
+
+
+def longest_run(text: str, character: str) -> int:
+    """How often a character stands in a row at most."""
+    longest = current = 0
+    for c in text:
+        current = current + 1 if c == character else 0
+        longest = max(longest, current)
+    return longest
+
+
+def what_happened(values: Comparison, labels: Sequence[str], without: str) -> str:
+    """Two or three sentences on what leaving out a step did to the prediction, in Markdown."""
+    best = int(values.baseline.argmax())
+    name, probability = code(labels[best]), percent(float(values.baseline[best]))
+    if not values.is_finite:
+        return (
+            f"Without {without} the numbers run out of range: the logits are no longer numbers (NaN or infinite), so "
+            f"there is no prediction at all. With the step, {name} is the likeliest next token with {probability}."
+        )
+    edited = int(values.edited.argmax())
+    now = percent(float(values.edited[edited]))
+    if edited == best:
+        changed = f"The likeliest next token stays {name}: {probability} with the step, {now} without."
+    else:
+        left = percent(float(values.edited[best]))
+        changed = (
+            f"The likeliest next token changes from {name} ({probability}) to {code(labels[edited])} ({now}); "
+            f"{name} is left with {left}."
+        )
+    divergence = values.kl_divergence
+    if divergence < HARDLY:
+        verdict = "hardly changes: on this prompt the model does without the step"
+    elif divergence < CLEARLY:
+        verdict = "changes somewhat"
+    else:
+        verdict = "changes strongly"
+    return f"{changed} The whole distribution {verdict} (KL divergence {size(divergence)} nats)."

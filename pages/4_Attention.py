@@ -1,0 +1,69 @@
+"""Attention: which tokens each head reads, and how it decides."""
+
+import streamlit as st
+
+from gemma_viz.figures import attention as draw
+from gemma_viz.stages.attention import attention_overview, check_attention, head
+from gemma_viz.ui import live, panels, words
+from gemma_viz.ui.page import end_page, start_page
+
+page = start_page(
+    "Attention",
+    "The only step in which tokens learn of each other. Every head lets each token look back over the text, weigh "
+    "what it finds, and copy a mixture of it into its own stream.",
+)
+spec = page.cap.model.spec
+left, right = st.columns(2, gap="large")
+with left:
+    layer = page.choose_layer()
+with right:
+    chosen = page.choose_head()
+
+st.subheader("What happens")
+small, large = st.columns([2, 3], gap="large")
+with small:
+    with st.spinner(f"Replaying all {spec.n_layers} layers …"):
+        maps = live.values(attention_overview, page.cap)
+    panels.chart(draw.overview(maps, layer, chosen), key="overview")
+with large:
+    values = live.values(head, page.cap, layer, chosen, page.position)
+    reach = (
+        f"the last {values.window:,} tokens, itself included" if values.window else "itself and all tokens before it"
+    )
+    shared = (
+        f"all {spec.n_heads} query heads of a layer share one key/value head (multi-query attention)"
+        if spec.n_kv_heads == 1
+        else f"it reads key/value head {values.kv_head}, as do {spec.group_size - 1} other query heads"
+    )
+    st.markdown(
+        f"**Layer {layer}, head {chosen}.** A query of this layer sees {reach}; {shared}. A row of the "
+        "map is one token's attention, and sums to 1. Empty is what it may not see."
+    )
+    panels.chart(draw.pattern(values, page.labels, page.position), key="pattern")
+    panels.chart(draw.reads(values, page.labels), key="reads")
+
+strongest = int(values.weights.argmax())
+st.markdown(
+    f"**From query to weights.** The query of {words.code(page.label)} is compared with the key of every token it may "
+    f"see. Scaled by {spec.attention_scale:.4g}, these scores go through a softmax. It reads "
+    f"{words.code(page.labels[strongest])} (token {strongest}) most, with a weight of {values.weights[strongest]:.2f}. "
+    f"How much that moves depends on the value, too: its length there is {words.size(values.value_norm[strongest])}, "
+    f"against {words.size(values.value_norm.mean())} on average over the prompt. Heads often rest on the first token."
+)
+left, right = st.columns([3, 2], gap="large")
+with left:
+    panels.chart(draw.vectors(values, page.labels, page.position), key="vectors")
+with right:
+    panels.chart(draw.scores(values, page.labels), key="scores")
+
+panels.code(live.values(check_attention, page.cap, layer))
+panels.why(
+    page.view,
+    page.cap,
+    page.position,
+    text="Without attention every token would be alone: what comes next would depend on the last token only. Leave "
+    "attention out, and all the other tokens of the prompt can be changed without any effect.",
+    step="attention",
+    without="attention in all layers",
+)
+end_page(page)
