@@ -1,0 +1,98 @@
+"""What a person does with the app, in the words of a person."""
+
+import re
+from urllib.parse import parse_qs, urlsplit
+
+from playwright.sync_api import ConsoleMessage, Locator, Page, expect
+
+STAGES = ("", "Tokenization", "Embedding", "Transformer_layer", "Attention", "RoPE", "MLP", "Output")
+
+# On a deep link Streamlit's own frontend looks for the server under the page's path first, and finds it above.
+PROBE = re.compile(r"/_stcore/(health|host-config)$")
+
+
+class Driver:
+    def __init__(self, tab: Page, server: str):
+        self.tab = tab
+        self.server = server
+        self.console_errors: list[str] = []
+        self.foreign_requests: list[str] = []
+        tab.on("console", self._note_console)
+        tab.on("pageerror", lambda error: self.console_errors.append(str(error)))
+        tab.on("request", self._note_request)
+        tab.set_default_timeout(30_000)
+
+    def open(self, path: str = "") -> None:
+        self.tab.goto(f"{self.server}/{path}")
+        self.settle(timeout=180_000)  # the first visit of all converts the model
+
+    def settle(self, timeout: float = 30_000) -> None:
+        """Wait until the page has been drawn to its end and nothing is running."""
+        self.tab.wait_for_timeout(400)  # a change takes a moment to reach the server
+        self.tab.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=timeout)
+        expect(self.tab.get_by_text("every number is from").or_(self.alerts).first).to_be_visible(timeout=timeout)
+
+    @property
+    def alerts(self) -> Locator:
+        return self.tab.get_by_test_id("stAlert")
+
+    @property
+    def title(self) -> str:
+        return self.tab.locator("h1").inner_text()
+
+    def expect_charts(self, n: int) -> None:
+        """Exactly n charts are drawn, each with its picture."""
+        expect(self.tab.locator("[data-testid=stPlotlyChart]:has(.main-svg)")).to_have_count(n)
+
+    @property
+    def chips(self) -> Locator:
+        return self.tab.get_by_role("option")
+
+    @property
+    def tokens(self) -> list[str]:
+        return self.tab.locator(".chip .text").all_inner_texts()
+
+    @property
+    def selected(self) -> int:
+        return int(self.tab.locator(".chip[aria-selected=true]").get_attribute("data-position") or -1)
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        return {name: values[0] for name, values in parse_qs(urlsplit(self.tab.url).query).items()}
+
+    @property
+    def prompt(self) -> str:
+        return self.tab.get_by_label("Prompt", exact=True).input_value()
+
+    def type_prompt(self, text: str) -> None:
+        box = self.tab.get_by_label("Prompt", exact=True)
+        box.fill(text)
+        box.press("Control+Enter")
+        self.settle()
+
+    def choose_token(self, position: int) -> None:
+        self.chips.nth(position).click()
+        self.settle()
+
+    def follow(self, name: str) -> None:
+        """Follow the link to another stage above the text (not the sidebar's)."""
+        self.tab.get_by_test_id("stMain").get_by_role("link", name=name).first.click()
+        self.tab.wait_for_function("name => document.querySelector('h1')?.innerText === name", arg=name)
+        self.settle()
+
+    def go_back(self) -> None:
+        self.tab.go_back()
+        self.settle()
+
+    def go_forward(self) -> None:
+        self.tab.go_forward()
+        self.settle()
+
+    def _note_console(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and not PROBE.search(message.location.get("url", "")):
+            self.console_errors.append(message.text)
+
+    def _note_request(self, request: object) -> None:
+        url = request.url  # type: ignore[attr-defined]
+        if url.startswith("http") and not url.startswith(self.server):
+            self.foreign_requests.append(url)
