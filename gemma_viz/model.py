@@ -15,7 +15,7 @@ from gemma_viz.capture import Capture
 from gemma_viz.edits import UNCHANGED, Edits
 from gemma_viz.instrument import instrument
 from gemma_viz.spec import ModelSpec
-from gemma_viz.tokens import is_special, token_text, tokenize
+from gemma_viz.tokens import token_text, tokenize
 
 ROWS_AT_ONCE = 1 << 15  # of the embedding table, where a whole float32 copy would be a second model
 
@@ -100,10 +100,6 @@ class Model:
     def token_text(self, id: int) -> str:
         """What a token adds to the text."""
         return token_text(self.tokenizer, id)
-
-    def is_special(self, id: int) -> bool:
-        """Whether a token is a control token rather than a piece of text."""
-        return is_special(self.tokenizer, id)
 
     def token_id(self, piece: str) -> int:
         """The id of a piece of the vocabulary, "▁red" for example. Raises KeyError where there is none."""

@@ -81,8 +81,9 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, text: str, limit: int) -> tuple
         )
     pieces = tokenizer.convert_ids_to_tokens(ids)
     spans = _spans(encoded["offset_mapping"])
+    special = {id for id, added in tokenizer.added_tokens_decoder.items() if added.special}
     return tuple(
-        Token(position, id, piece, token_text(tokenizer, id), span, is_special(tokenizer, id))
+        Token(position, id, piece, token_text(tokenizer, id), span, id in special)
         for position, (id, piece, span) in enumerate(zip(ids, pieces, spans, strict=True))
     )
 
@@ -90,12 +91,6 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, text: str, limit: int) -> tuple
 def token_text(tokenizer: PreTrainedTokenizerBase, id: int) -> str:
     """What the token with this id adds to a text; special tokens give their name."""
     return tokenizer.decode([id], clean_up_tokenization_spaces=False)
-
-
-def is_special(tokenizer: PreTrainedTokenizerBase, id: int) -> bool:
-    """Whether the id is a control token rather than a piece of text."""
-    added = tokenizer.added_tokens_decoder.get(id)
-    return added is not None and added.special
 
 
 def _refuse_surrogates(text: str) -> None:

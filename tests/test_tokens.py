@@ -3,7 +3,7 @@
 import pytest
 
 import gemma_viz as gv
-from gemma_viz.errors import GemmaVizError, NotUnicode, NoTokens, TextError, TooManyTokens
+from gemma_viz.errors import GemmaVizError, NoTokens, NotUnicode, TextError, TooManyTokens
 from gemma_viz.tokens import Token, tokenize, visible
 from tests.conftest import tiny_tokenizer
 

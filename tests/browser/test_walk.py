@@ -198,7 +198,7 @@ def test_a_text_over_the_limit_is_refused_with_count_and_limit_and_kept(app: Dri
     app.open()
     text = "many words " * 9_000
     app.type_prompt(text)
-    expect(app.alerts.first).to_contain_text("18,001 tokens")
+    expect(app.alerts.first).to_contain_text("18,002 tokens")
     assert app.prompt == text.strip() or app.prompt == text
     app.type_prompt("few words")
     assert app.tokens == ["<bos>", "few", "␣words"]

@@ -1,0 +1,163 @@
+"""Every figure brings what a reader needs, stays small, and shows tokens as text."""
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+import gemma_viz as gv
+from gemma_viz.figures import attention as draw_attention
+from gemma_viz.figures import embedding as draw_embedding
+from gemma_viz.figures import mlp as draw_mlp
+from gemma_viz.figures import output as draw_output
+from gemma_viz.figures import residual as draw_residual
+from gemma_viz.figures import rope as draw_rope
+from gemma_viz.figures import style
+from gemma_viz.figures import tokenization as draw_tokenization
+from gemma_viz.stages import attention, embedding, mlp, output, residual, rope, tokenization
+from gemma_viz.tokens import visible
+
+LONGEST_FIGURE = 2_000_000  # bytes of JSON
+
+
+def labels(cap: gv.Capture) -> list[str]:
+    return [token.label for token in cap.tokens]
+
+
+def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
+    """Every figure of every page, as the pages draw them."""
+    names, label = labels(cap), labels(cap)[position]
+    head = attention.head(cap, 1, 2, position)
+    neurons = mlp.neurons(cap, 1, position)
+    predictions = output.predictions(cap)
+    texts = [[visible(text) for text in row] for row in predictions.texts]
+    compared = output.compare(cap, gv.Edits(rope=False), position)
+    near = embedding.nearest(cap, position)
+    return {
+        "tokenization.lengths": draw_tokenization.lengths(tokenization.tokenization(cap)),
+        "embedding.rows": draw_embedding.rows(embedding.embedding(cap), names, position),
+        "embedding.norms": draw_embedding.norms(embedding.embedding(cap), names, position),
+        "embedding.nearest": draw_embedding.nearest(near, label, near.texts),
+        "embedding.similarity": draw_embedding.similarity(
+            embedding.word_similarity(cap.model, ("the", "cat", "red", "to", "it", "move"))
+        ),
+        "residual.scale": draw_residual.scale(residual.residual(cap), names, position),
+        "residual.share": draw_residual.share(residual.residual(cap), label, position),
+        "residual.divisor": draw_residual.divisor(residual.residual(cap), label, position),
+        "attention.overview": draw_attention.overview(attention.attention_overview(cap), 1, 2),
+        "attention.pattern": draw_attention.pattern(head, names, position),
+        "attention.reads": draw_attention.reads(head, names),
+        "attention.scores": draw_attention.scores(head, names),
+        "attention.vectors": draw_attention.vectors(head, names, position),
+        "rope.wavelengths": draw_rope.wavelengths(rope.wavelengths(cap), len(cap), 3),
+        "rope.rotation": draw_rope.rotation(rope.rotation(cap, 1, 2, 3), names, position),
+        "rope.query": draw_rope.query(rope.vectors(cap, 1, 2, position), label),
+        "rope.score_by_offset": draw_rope.score_by_offset(rope.score_by_offset(cap, 1, 2, position, 0), label, label),
+        "mlp.gelu_curve": draw_mlp.gelu_curve(neurons),
+        "mlp.gate_and_up": draw_mlp.gate_and_up(neurons, label),
+        "mlp.most_active": draw_mlp.most_active(neurons, label),
+        "mlp.over_prompt": draw_mlp.over_prompt(mlp.activations(cap, 1, 3), names, 3, position),
+        "output.next_tokens": draw_output.next_tokens(
+            texts[position], predictions.probabilities[position], predictions.logits[position]
+        ),
+        "output.along_prompt": draw_output.along_prompt(predictions, texts, names, position),
+        "output.norms": draw_output.norms(output.final_norm(cap), names, position),
+        "output.side_by_side": draw_output.side_by_side(compared, compared.texts, "RoPE"),
+    }
+
+
+@pytest.fixture(scope="module")
+def short(embedded: gv.Model) -> dict[str, go.Figure]:
+    return all_figures(embedded.capture("I want to move"), 2)
+
+
+def test_every_figure_has_title_axis_labels_and_an_alternative_text(short: dict[str, go.Figure]) -> None:
+    unlabelled_by_design = ["next_tokens", "nearest", "reads", "scores", "vectors", "lengths", "side_by_side"]
+    for name, figure in short.items():
+        assert figure.layout.title.text, name
+        assert figure.layout.meta["title"], name
+        assert figure.layout.meta["alt"].endswith("."), name
+        assert figure.layout.xaxis.title.text, name
+        assert figure.layout.yaxis.title.text or name.split(".")[1] in unlabelled_by_design, name
+
+
+@pytest.mark.parametrize("position", [0, 300, 599])
+def test_no_figure_of_a_long_prompt_is_too_large_for_the_browser(embedded: gv.Model, position: int) -> None:
+    cap = embedded.capture("word " * 598)
+    assert len(cap) == 600
+    for name, figure in all_figures(cap, position).items():
+        assert len(figure.to_json()) < LONGEST_FIGURE, name
+
+
+def test_a_prompt_of_one_token_can_be_drawn(embedded: gv.Model) -> None:
+    cap = embedded.capture("")
+    assert len(cap) == 1
+    assert all(all_figures(cap, 0).values())
+
+
+def test_figures_of_all_families_can_be_drawn(tiny: gv.Model) -> None:
+    assert all(all_figures(tiny.capture("the red cat"), 1).values())
+
+
+def texts_of(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        return [text for key, inner in value.items() if key != "meta" for text in texts_of(inner)]
+    if isinstance(value, list | tuple | np.ndarray):
+        return [text for inner in value for text in texts_of(inner)]
+    return []
+
+
+def test_tokens_never_become_markup(embedded: gv.Model) -> None:
+    cap = embedded.capture("<b>x</b> <a href='javascript:1'>y</a> <script> &amp;")
+    for name, figure in all_figures(cap, len(cap) - 1).items():
+        for text in texts_of(figure.to_dict()):
+            markup = text.replace("<br>", "").replace("<extra>", "").replace("</extra>", "")
+            assert "<b" not in markup, name
+            assert "<a" not in markup, name
+            assert "<s" not in markup, name
+
+
+def test_the_same_values_give_the_same_figure(embedded: gv.Model) -> None:
+    first, second = (all_figures(embedded.capture("the same"), 1) for _ in range(2))
+    assert all(first[name].to_json() == second[name].to_json() for name in first)
+
+
+def test_the_pattern_is_drawn_with_its_own_numbers(embedded: gv.Model) -> None:
+    cap = embedded.capture("I want to move")
+    figure = draw_attention.pattern(attention.head(cap, 5, 1, 3), labels(cap), 3)
+    drawn = np.nan_to_num(np.asarray(figure.data[0].z))
+    np.testing.assert_array_equal(drawn, cap.attention(5).pattern[1].numpy())
+
+
+def test_a_window_of_a_long_pattern_holds_the_query(embedded: gv.Model) -> None:
+    cap = embedded.capture("word " * 598)
+    figure = draw_attention.pattern(attention.head(cap, 5, 1, 20), labels(cap), 20)
+    assert 20 in figure.data[0].y
+    assert figure.data[0].z.shape == (draw_attention.LARGEST_PATTERN, draw_attention.LARGEST_PATTERN)
+
+
+@pytest.mark.parametrize(
+    ("position", "n", "width", "shown"),
+    [(0, 100, 10, range(0, 10)), (99, 100, 10, range(90, 100)), (50, 100, 10, range(45, 55)), (1, 3, 10, range(0, 3))],
+)
+def test_a_window_is_moved_inwards_at_both_ends(position: int, n: int, width: int, shown: range) -> None:
+    assert style.around(position, n, width) == shown
+
+
+def test_a_log_axis_names_decades_or_their_parts() -> None:
+    axis: Callable[..., dict] = style.log_axis
+    assert axis(np.array([1, 1000]))["dtick"] == 1
+    assert axis(np.array([1, 5]))["dtick"] == "D2"
+    assert axis(np.array([np.nan, 0.0]))["dtick"] == "D2"
+
+
+def test_streamlit_draws_with_the_same_colours() -> None:
+    theme = tomllib.loads((Path(__file__).parents[2] / ".streamlit/config.toml").read_text())["theme"]
+    assert tuple(theme["chartCategoricalColors"]) == style.CATEGORICAL
+    assert tuple(theme["chartSequentialColors"]) == style.SEQUENTIAL
+    assert tuple(theme["chartDivergingColors"]) == style.DIVERGING

@@ -1,0 +1,99 @@
+"""Every page on small models, through Streamlit's own AppTest: no browser, all families."""
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from gemma_viz.ui.page import PAGES
+
+ROOT = Path(__file__).parents[2]
+FAMILIES = ("gemma1", "gemma2", "gemma3")
+
+
+@pytest.fixture
+def offered(monkeypatch: pytest.MonkeyPatch, tiny_checkpoints: dict[str, Path]) -> list[str]:
+    names = [str(tiny_checkpoints[family]) for family in FAMILIES]
+    monkeypatch.setenv("GEMMA_VIZ_MODELS", ",".join(names))
+    return names
+
+
+def open_page(page: str, **parameters: str) -> AppTest:
+    app = AppTest.from_file(ROOT / "app.py", default_timeout=60)
+    for name, value in parameters.items():
+        app.query_params[name] = value
+    if page != "app.py":
+        app.switch_page(page)
+    return app.run()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_opens_on_every_family(offered: list[str], page: str, family: str) -> None:
+    app = open_page(page, model=offered[FAMILIES.index(family)])
+    assert not app.exception
+    assert not app.error
+    assert not app.info or page == "pages/2_Embedding.py"  # there it names words that are several tokens
+    assert app.title[0].value == PAGES[page]
+    assert len(app.get("plotly_chart")) >= 1
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_but_the_first_two_leaves_its_step_out(offered: list[str], page: str) -> None:
+    app = open_page(page)
+    charts = len(app.get("plotly_chart"))
+    if not app.toggle:
+        assert page in ("app.py", "pages/1_Tokenization.py")
+        return
+    app.toggle[0].set_value(True).run()
+    assert not app.exception
+    assert len(app.get("plotly_chart")) == charts + 1
+
+
+@pytest.mark.parametrize("page", ["app.py", "pages/4_Attention.py"])
+def test_a_text_that_is_too_long_gets_a_sentence_and_stays(offered: list[str], page: str) -> None:
+    app = open_page(page)
+    text = "a" * 100_000
+    app.text_area[0].set_value(text).run()
+    assert not app.exception
+    assert "the limit is" in app.error[0].value
+    assert app.text_area[0].value == text
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\n\t", "🙂", "שלום", "\x00\x1b[31m", "<bos><end_of_turn>", "<script>"])
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_takes_odd_texts(offered: list[str], page: str, text: str) -> None:
+    app = open_page(page, prompt=text)
+    assert not app.exception
+    assert not app.error
+    assert app.text_area[0].value == text
+
+
+def test_a_model_outside_the_operators_list_cannot_be_asked_for(offered: list[str]) -> None:
+    app = open_page("app.py", model="google/gemma-7b")
+    assert not app.exception
+    assert "is not offered here" in app.info[0].value
+    assert app.selectbox[0].value == offered[0]
+
+
+def test_paths_of_the_server_are_not_shown(offered: list[str]) -> None:
+    app = open_page("app.py")
+    shown = [element.value for element in (*app.markdown, *app.caption)] + list(app.selectbox[0].options)
+    assert not any(str(Path(offered[0]).parent) in text for text in shown)
+
+
+def test_a_model_that_is_missing_gets_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GEMMA_VIZ_MODELS", str(tmp_path / "nothing_here"))
+    app = open_page("app.py")
+    assert not app.exception
+    assert "nothing_here" in app.error[0].value
+    assert str(tmp_path) not in app.error[0].value
+
+
+def test_choosing_another_model_resets_what_depends_on_it(offered: list[str]) -> None:
+    app = open_page("pages/4_Attention.py", layer="3", head="2", prompt="the cat")
+    app.selectbox[0].set_value(offered[1]).run()
+    assert not app.exception
+    assert app.query_params["prompt"] == "the cat"
+    assert "layer" not in app.query_params
+    assert app.slider[0].value == 0

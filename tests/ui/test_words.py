@@ -1,0 +1,76 @@
+"""The sentences made from numbers say what the numbers say."""
+
+import numpy as np
+import pytest
+
+from gemma_viz.stages.output import Comparison
+from gemma_viz.ui import words
+
+
+def comparison(baseline: list[float], edited: list[float], kl: float) -> Comparison:
+    return Comparison(
+        ids=tuple(range(len(baseline))),
+        texts=("a", "b"),
+        baseline=np.array(baseline, np.float32),
+        edited=np.array(edited, np.float32),
+        kl_divergence=kl,
+        is_finite=bool(np.isfinite(edited).all()),
+        baseline_scale=1.0,
+        edited_scale=1.0,
+    )
+
+
+def test_a_prediction_that_stays_is_said_to_stay() -> None:
+    said = words.what_happened(comparison([0.6, 0.2], [0.5, 0.3], 0.02), ["a", "b"], "x")
+    assert "stays `a`: 60.0 % with the step, 50.0 % without" in said
+    assert "changes somewhat" in said
+
+
+def test_a_prediction_that_changes_is_said_to_change() -> None:
+    said = words.what_happened(comparison([0.6, 0.2], [0.1, 0.9], 2.0), ["a", "b"], "x")
+    assert "changes from `a` (60.0 %) to `b` (90.0 %); `a` is left with 10.0 %" in said
+    assert "changes strongly" in said
+
+
+def test_no_effect_is_not_sold_as_one() -> None:
+    said = words.what_happened(comparison([0.6, 0.2], [0.6, 0.2], 0.0), ["a", "b"], "x")
+    assert "hardly changes" in said
+
+
+def test_a_breakdown_is_said_to_be_one() -> None:
+    said = words.what_happened(comparison([0.6, 0.2], [np.nan, np.nan], np.nan), ["a", "b"], "the norms")
+    assert "Without the norms the numbers run out of range" in said
+    assert "%" in said
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (1369.1, "1,369"),
+        (3.4159, "3.42"),
+        (0, "0"),
+        (1e9, "1.0e+09"),
+        (float("nan"), "not a number"),
+        (0.0004, "4.0e-04"),
+    ],
+)
+def test_sizes_are_short(number: float, said: str) -> None:
+    assert words.size(number) == said
+
+
+@pytest.mark.parametrize(
+    ("probability", "said"), [(0.1234, "12.3 %"), (0.00042, "0.042 %"), (1, "100.0 %"), (0, "0 %")]
+)
+def test_probabilities_are_percents(probability: float, said: str) -> None:
+    assert words.percent(probability) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "markdown"), [("a", "`a`"), ("`", "`` ` ``"), ("a``b", "```a``b```"), ("*x*", "`*x*`")]
+)
+def test_code_holds_any_text(text: str, markdown: str) -> None:
+    assert words.code(text) == markdown
+
+
+def test_literal_text_has_no_markdown_left() -> None:
+    assert words.literal("[a](b) $c$ :red[d]") == r"\[a\]\(b\) \$c\$ \:red\[d\]"
