@@ -67,15 +67,11 @@ class Attention:
 
     def scores_of(self, heads: slice) -> Tensor:
         """The scores of some heads only: [heads, query, key]."""
-        query_heads = range(self.rot_q.shape[0])[heads]
-        kv_heads = [head // self._group for head in query_heads]
+        n_heads, n_kv_heads = len(self.rot_q), len(self.rot_k)
+        kv_heads = [head * n_kv_heads // n_heads for head in range(n_heads)[heads]]
         return masked_scores(
             self.rot_q[heads], self.rot_k[kv_heads], self.scale, self.softcap, self.causal, self.window
         )
-
-    @property
-    def _group(self) -> int:
-        return self.rot_q.shape[0] // self.rot_k.shape[0]
 
 
 @dataclass(frozen=True)

@@ -181,16 +181,15 @@ def _silence_hook(step: str) -> Callable[..., Tensor | None]:
 
 
 def masked_scores(
-    rot_q: Tensor, rot_k: Tensor, scale: float, softcap: float | None, causal: bool, window: int | None
+    queries: Tensor, keys: Tensor, scale: float, softcap: float | None, causal: bool, window: int | None
 ) -> Tensor:
     """Attention scores, before the softmax, in float32.
 
-    rot_q: [..., head, query, d_head]; rot_k: [..., kv_head, key, d_head], as many keys as queries
+    queries: [..., head, query, d_head], after RoPE
+    keys: [..., head, key, d_head], after RoPE, those of the key/value head that each head reads; as many as queries
     returns [..., head, query, key]; -inf where the query may not look
     """
-    group = rot_q.shape[-3] // rot_k.shape[-3]
-    keys = rot_k.repeat_interleave(group, dim=-3)  # [..., head, key, d_head]
-    scores = rot_q.float() @ keys.float().mT * scale  # [..., head, query, key]
+    scores = queries.float() @ keys.float().mT * scale  # [..., head, query, key]
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
     return scores.masked_fill(hidden_keys(scores.shape[-1], causal, window, scores.device), -torch.inf)
@@ -229,8 +228,8 @@ def _attention(
     if softcap is None:
         mask = attention_mask if causal else None
         return sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, is_causal=causal)
-    scores = masked_scores(query, key, scaling, softcap, causal, module.sliding_window)
-    values = value.repeat_interleave(module.num_key_value_groups, dim=1)  # [batch, head, position, d_head]
+    keys, values = (shared.repeat_interleave(module.num_key_value_groups, dim=1) for shared in (key, value))
+    scores = masked_scores(query, keys, scaling, softcap, causal, module.sliding_window)
     z = scores.softmax(-1).to(value.dtype) @ values
     return z.transpose(1, 2).contiguous(), None
 
