@@ -36,6 +36,18 @@ class Driver:
     def alerts(self) -> Locator:
         return self.tab.get_by_test_id("stAlert")
 
+    def expect(self, **expected: object) -> None:
+        """What is seen (title, prompt, tokens, selected, …) is as expected, at once or within ten seconds.
+
+        The parts of a page appear one by one, so a single look would now and then be too early.
+        """
+        for _ in range(100):
+            seen = {name: getattr(self, name) for name in expected}
+            if seen == expected:
+                return
+            self.tab.wait_for_timeout(100)
+        assert seen == expected
+
     @property
     def title(self) -> str:
         return self.tab.locator("h1").inner_text()
@@ -53,8 +65,14 @@ class Driver:
         return self.tab.locator(".chip .text").all_inner_texts()
 
     @property
-    def selected(self) -> int:
-        return int(self.tab.locator(".chip[aria-selected=true]").get_attribute("data-position") or -1)
+    def walked(self) -> str:
+        """The text that the tokens after <bos> make together."""
+        return "".join(self.tokens[1:]).replace("␣", " ")
+
+    @property
+    def selected(self) -> int | None:
+        positions = self.tab.locator(".chip[aria-selected=true]").evaluate_all("cs => cs.map(c => c.dataset.position)")
+        return int(positions[0]) if positions else None
 
     @property
     def parameters(self) -> dict[str, str]:
@@ -72,6 +90,7 @@ class Driver:
 
     def choose_token(self, position: int) -> None:
         self.chips.nth(position).click()
+        self.expect(selected=position)
         self.settle()
 
     def follow(self, name: str) -> None:
