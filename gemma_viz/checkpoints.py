@@ -21,10 +21,11 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 
 from gemma_viz.embedded import Progress, embedded_checkpoint
-from gemma_viz.errors import ModelGated, ModelNotFound, ModelOffline, ModelTooLarge, NotAGemma
+from gemma_viz.errors import BadSetting, ModelGated, ModelNotFound, ModelOffline, ModelTooLarge, NotAGemma
 from gemma_viz.instrument import ATTENTION
 from gemma_viz.model import Model
 from gemma_viz.spec import ModelSpec
@@ -33,6 +34,8 @@ EMBEDDED = "embedded"
 GEMMA_2B = "google/gemma-2b"
 
 LABELS = {EMBEDDED: "Gemma 3 270M (embedded)", GEMMA_2B: "Gemma 2B"}
+
+MAX_TOKENS = "GEMMA_VIZ_MAX_TOKENS"
 
 WORKING_SPACE = 1.2  # memory a loaded model needs, as a multiple of its weights
 
@@ -77,9 +80,10 @@ def load(
     token_limit: default `$GEMMA_VIZ_MAX_TOKENS`, else the context length or what the free memory holds
     progress: is called with the share done, 0 to 1, and what is going on
 
-    Raises ModelNotFound, ModelGated, ModelOffline, ModelTooLarge, NotAGemma or EmbeddedModelError.
+    Raises ModelNotFound, ModelGated, ModelOffline, ModelTooLarge, NotAGemma, EmbeddedModelError or BadSetting.
     """
     shown = label(str(name)) if name else LABELS[EMBEDDED]
+    limit = token_limit or _token_limit()
     source = embedded_checkpoint(progress) if name is None or str(name) == EMBEDDED else name
     on = torch.device(device) if device else default_device()
     with _plain_errors(str(name), shown):
@@ -90,15 +94,9 @@ def load(
         progress(0.3, f"Reading the tokenizer of {shown}")
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
         progress(0.6, f"Reading the weights of {shown}")
-        hf = AutoModelForCausalLM.from_pretrained(
-            source,
-            config=config,
-            dtype=fitting,
-            attn_implementation=ATTENTION,
-            use_safetensors=True,
-            trust_remote_code=False,
+        model = Model(
+            _weights(source, config, fitting).to(on), tokenizer, name=str(name or EMBEDDED), token_limit=limit
         )
-        model = Model(hf.to(on), tokenizer, name=str(name or EMBEDDED), token_limit=token_limit or _token_limit())
     progress(1.0, f"{shown} is ready")
     return model
 
@@ -131,16 +129,39 @@ def _free_bytes(device: torch.device) -> int:
 
 
 def _token_limit() -> int | None:
-    chosen = os.environ.get("GEMMA_VIZ_MAX_TOKENS", "")
-    return int(chosen) if chosen.isdecimal() and int(chosen) > 0 else None
+    chosen = os.environ.get(MAX_TOKENS)
+    if not chosen:
+        return None
+    if not (chosen.isdecimal() and int(chosen) > 0):
+        raise BadSetting(f"{MAX_TOKENS} is {chosen!r}. It takes a whole number of tokens, 1 or more, or nothing.")
+    return int(chosen)
 
 
 def _config(source: str | Path) -> PreTrainedConfig:
+    if Path(source).is_dir() and not Path(source, "config.json").is_file():
+        raise FileNotFoundError("config.json")
     try:
         return AutoConfig.from_pretrained(source, trust_remote_code=False)
     except (ValueError, KeyError) as error:
         # transformers says so of a config whose kind it does not know, or that asks for code of its own.
         raise NotAGemma(f"{label(str(source))} is not a model that transformers knows. Choose a Gemma.") from error
+
+
+def _weights(source: str | Path, config: PreTrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
+    """The model with every one of its weights read. transformers would draw at random what the files lack."""
+    hf, report = AutoModelForCausalLM.from_pretrained(
+        source,
+        config=config,
+        dtype=dtype,
+        attn_implementation=ATTENTION,
+        use_safetensors=True,
+        ignore_mismatched_sizes=True,  # reported below, instead of raised with a long table
+        output_loading_info=True,
+        trust_remote_code=False,
+    )
+    if report["missing_keys"] or report["mismatched_keys"]:
+        raise OSError("The weights do not fit the config.")
+    return hf
 
 
 @contextmanager
@@ -155,7 +176,7 @@ def _plain_errors(name: str, shown: str) -> Iterator[None]:
         raise ModelTooLarge(f"{shown} does not fit into the GPU's memory. Choose a smaller model.") from error
     except MemoryError as error:
         raise ModelTooLarge(f"{shown} does not fit into the memory of this machine.") from error
-    except OSError as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise _hub_error(list(_causes(error)), name, shown) from error
 
 

@@ -7,7 +7,8 @@
     │   ├── ModelOffline           it is not on this machine and the hub cannot be reached
     │   ├── ModelTooLarge          it does not fit into the memory there is
     │   ├── NotAGemma              a model, but not a Gemma 1, 2 or 3 text model
-    │   └── EmbeddedModelError     the embedded model cannot be unpacked or converted
+    │   ├── EmbeddedModelError     the embedded model cannot be unpacked or converted
+    │   └── BadSetting             an environment variable holds what it cannot
     └── TextError (a ValueError)   a text cannot be captured
         ├── NotUnicode             it holds code points that no encoding of text has
         ├── NoTokens               it is empty and the model adds no token of its own
@@ -48,6 +49,10 @@ class NotAGemma(ModelError):
 
 class EmbeddedModelError(ModelError):
     """The embedded model cannot be unpacked, converted or read back."""
+
+
+class BadSetting(ModelError):
+    """An environment variable of the operator's holds what it cannot."""
 
 
 class TextError(GemmaVizError, ValueError):
