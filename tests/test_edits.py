@@ -1,0 +1,158 @@
+"""Each switch against the same surgery done plainly on a model that Gemma Viz has never touched."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, fields
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+import gemma_viz as gv
+from tests.conftest import FAMILIES, PROMPT, load_tiny
+from tests.reference import load_reference
+
+STEPS = tuple(field.name for field in fields(gv.Edits))
+
+# Changes a model, or the arguments of its call.
+Surgery = Callable[[PreTrainedModel, dict[str, Any]], None]
+
+
+def unscaled_rows(hf: PreTrainedModel, call: dict[str, Any]) -> None:
+    ids = call.pop("input_ids")
+    call["inputs_embeds"] = hf.model.embed_tokens.weight[ids]
+
+
+def no_norms(hf: PreTrainedModel, call: dict[str, Any]) -> None:
+    for layer in hf.model.layers:
+        for name, _ in list(layer.named_children()):
+            if name.endswith("layernorm"):
+                setattr(layer, name, nn.Identity())
+
+
+def no_attention(hf: PreTrainedModel, call: dict[str, Any]) -> None:
+    for layer in hf.model.layers:
+        layer.self_attn.o_proj.weight.zero_()
+
+
+def no_mlp(hf: PreTrainedModel, call: dict[str, Any]) -> None:
+    for layer in hf.model.layers:
+        layer.mlp.down_proj.weight.zero_()
+
+
+def everything_is_seen(hf: PreTrainedModel, call: dict[str, Any]) -> None:
+    n = call["input_ids"].shape[1]
+    nothing_hidden = torch.zeros(1, 1, n, n)
+    kinds = set(getattr(hf.config, "layer_types", None) or ())
+    call["attention_mask"] = dict.fromkeys(kinds, nothing_hidden) if kinds else nothing_hidden
+
+
+def nothing_is_turned(hf: PreTrainedModel, call: dict[str, Any]) -> None:
+    turn = hf.model.rotary_emb.forward
+
+    def no_turn(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        cos, _ = turn(*args, **kwargs)
+        return torch.full_like(cos, 1), torch.full_like(cos, 0)
+
+    hf.model.rotary_emb.forward = no_turn
+
+
+def no_final_norm(hf: PreTrainedModel, call: dict[str, Any]) -> None:
+    hf.model.norm = nn.Identity()
+
+
+SURGERY: dict[str, Surgery] = {
+    "embedding_scale": unscaled_rows,
+    "norms": no_norms,
+    "attention": no_attention,
+    "causal_mask": everything_is_seen,
+    "rope": nothing_is_turned,
+    "mlp": no_mlp,
+    "final_norm": no_final_norm,
+}
+
+
+def operated(folder: Path, ids: Tensor, steps: tuple[str, ...]) -> tuple[list[Tensor], Tensor]:
+    """What each layer gives, and the logits, of a model on which the steps were left out by hand."""
+    hf = load_reference(folder)
+    call: dict[str, Any] = {"input_ids": ids[None], "use_cache": False}
+    streams: list[Tensor] = []
+    with torch.no_grad():
+        for step in sorted(steps, key=STEPS[::-1].index):  # the embedding last: it takes the ids out of the call
+            SURGERY[step](hf, call)
+        for layer in hf.model.layers:
+            layer.register_forward_hook(lambda _, __, output: streams.append(output[0]))
+        logits = hf(**call).logits[0]
+    return streams, logits
+
+
+@pytest.fixture(scope="module")
+def calm_checkpoints(tiny_checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The tiny models with smaller weights: without norms the stream of the others leaves what float32 can hold."""
+    root = tmp_path_factory.mktemp("calm")
+    for family, folder in tiny_checkpoints.items():
+        weights = load_file(shutil.copytree(folder, root / family) / "model.safetensors")
+        calm = {name: 0.25 * weight for name, weight in weights.items()}
+        save_file(calm, root / family / "model.safetensors", {"format": "pt"})
+    return {family: root / family for family in tiny_checkpoints}
+
+
+@pytest.fixture(scope="module")
+def calm_models(calm_checkpoints: dict[str, Path]) -> dict[str, gv.Model]:
+    return {family: load_tiny(folder) for family, folder in calm_checkpoints.items()}
+
+
+def assert_same(cap: gv.Capture, streams: list[Tensor], logits: Tensor) -> None:
+    pairs = [(cap.resid_post(layer), stream) for layer, stream in enumerate(streams)]
+    for ours, by_hand in [*pairs, (cap.logits(range(len(cap))), logits)]:
+        torch.testing.assert_close(ours, by_hand, rtol=1e-4, atol=1e-5 * by_hand.abs().max().item())
+
+
+CHOICES = [(), *((step,) for step in STEPS), *combinations(STEPS, 2), STEPS]
+
+
+@pytest.mark.parametrize("steps", CHOICES, ids=lambda steps: "+".join(steps) or "nothing")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_step_left_out_is_left_out(family: str, steps: tuple[str, ...], request: pytest.FixtureRequest) -> None:
+    size = "calm" if "norms" in steps else "tiny"
+    model = request.getfixturevalue(f"{size}_models")[family]
+    cap = model.capture(PROMPT, gv.Edits(**dict.fromkeys(steps, False)))
+    assert cap.logits([-1]).isfinite().all()
+    assert_same(cap, *operated(request.getfixturevalue(f"{size}_checkpoints")[family], cap.token_ids, steps))
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_every_step_matters(tiny: gv.Model, step: str) -> None:
+    without = tiny.capture(PROMPT, gv.Edits(**{step: False})).logits([-1])
+    assert not torch.allclose(without, tiny.capture(PROMPT).logits([-1]), atol=1e-2)
+
+
+def test_no_edits_change_not_one_bit(tiny: gv.Model) -> None:
+    plain, edited = tiny.capture(PROMPT), tiny.capture(PROMPT, gv.Edits())
+    assert torch.equal(plain.logits(range(len(plain))), edited.logits(range(len(plain))))
+    for layer in range(tiny.spec.n_layers):
+        assert torch.equal(plain.resid_post(layer), edited.resid_post(layer))
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_replayed_layer_leaves_out_the_same(family: str, step: str, calm_models: dict[str, gv.Model]) -> None:
+    cap = calm_models[family].capture(PROMPT, gv.Edits(**{step: False}))
+    for layer in range(cap.model.spec.n_layers):
+        assert torch.equal(cap.replayed_resid_post(layer), cap.resid_post(layer))
+        pattern = cap.attention(layer).pattern
+        torch.testing.assert_close(pattern.sum(-1), torch.ones(pattern.shape[:2]))
+
+
+def test_edits_are_values() -> None:
+    edits = gv.Edits(rope=False, norms=False)
+    assert edits.off == ("norms", "rope")
+    assert {edits: 1}[gv.Edits(norms=False, rope=False)] == 1
+    assert gv.Edits() != edits
+    with pytest.raises(FrozenInstanceError):
+        edits.rope = True  # type: ignore[misc]

