@@ -1,9 +1,5 @@
 """Every figure brings what a reader needs, stays small, and shows tokens as text."""
 
-import tomllib
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 import plotly.graph_objects as go
 import pytest
@@ -15,7 +11,6 @@ from gemma_viz.figures import mlp as draw_mlp
 from gemma_viz.figures import output as draw_output
 from gemma_viz.figures import residual as draw_residual
 from gemma_viz.figures import rope as draw_rope
-from gemma_viz.figures import style
 from gemma_viz.figures import tokenization as draw_tokenization
 from gemma_viz.stages import attention, embedding, mlp, output, residual, rope, tokenization
 from gemma_viz.tokens import visible
@@ -125,39 +120,3 @@ def test_tokens_never_become_markup(embedded: gv.Model) -> None:
 def test_the_same_values_give_the_same_figure(embedded: gv.Model) -> None:
     first, second = (all_figures(embedded.capture("the same"), 1) for _ in range(2))
     assert all(first[name].to_json() == second[name].to_json() for name in first)
-
-
-def test_the_pattern_is_drawn_with_its_own_numbers(embedded: gv.Model) -> None:
-    cap = embedded.capture("I want to move")
-    figure = draw_attention.pattern(attention.head(cap, 5, 1, 3), labels(cap), 3)
-    drawn = np.nan_to_num(np.asarray(figure.data[0].z))
-    np.testing.assert_array_equal(drawn, cap.attention(5).pattern[1].numpy())
-
-
-def test_a_window_of_a_long_pattern_holds_the_query(embedded: gv.Model) -> None:
-    cap = embedded.capture("word " * 598)
-    figure = draw_attention.pattern(attention.head(cap, 5, 1, 20), labels(cap), 20)
-    assert 20 in figure.data[0].y
-    assert figure.data[0].z.shape == (draw_attention.LARGEST_PATTERN, draw_attention.LARGEST_PATTERN)
-
-
-@pytest.mark.parametrize(
-    ("position", "n", "width", "shown"),
-    [(0, 100, 10, range(0, 10)), (99, 100, 10, range(90, 100)), (50, 100, 10, range(45, 55)), (1, 3, 10, range(0, 3))],
-)
-def test_a_window_is_moved_inwards_at_both_ends(position: int, n: int, width: int, shown: range) -> None:
-    assert style.around(position, n, width) == shown
-
-
-def test_a_log_axis_names_decades_or_their_parts() -> None:
-    axis: Callable[..., dict] = style.log_axis
-    assert axis(np.array([1, 1000]))["dtick"] == 1
-    assert axis(np.array([1, 5]))["dtick"] == "D2"
-    assert axis(np.array([np.nan, 0.0]))["dtick"] == "D2"
-
-
-def test_streamlit_draws_with_the_same_colours() -> None:
-    theme = tomllib.loads((Path(__file__).parents[2] / ".streamlit/config.toml").read_text())["theme"]
-    assert tuple(theme["chartCategoricalColors"]) == style.CATEGORICAL
-    assert tuple(theme["chartSequentialColors"]) == style.SEQUENTIAL
-    assert tuple(theme["chartDivergingColors"]) == style.DIVERGING

@@ -1,0 +1,32 @@
+"""What all figures share."""
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gemma_viz.figures import style
+
+
+@pytest.mark.parametrize(
+    ("position", "n", "width", "shown"),
+    [(0, 100, 10, range(0, 10)), (99, 100, 10, range(90, 100)), (50, 100, 10, range(45, 55)), (1, 3, 10, range(0, 3))],
+)
+def test_a_window_is_moved_inwards_at_both_ends(position: int, n: int, width: int, shown: range) -> None:
+    assert style.around(position, n, width) == shown
+
+
+def test_a_log_axis_names_decades_or_their_parts() -> None:
+    axis: Callable[..., dict] = style.log_axis
+    assert axis(np.array([1, 1000]))["dtick"] == 1
+    assert axis(np.array([1, 5]))["dtick"] == "D2"
+    assert axis(np.array([np.nan, 0.0]))["dtick"] == "D2"
+
+
+def test_streamlit_draws_with_the_same_colours() -> None:
+    theme = tomllib.loads((Path(__file__).parents[2] / ".streamlit/config.toml").read_text())["theme"]
+    assert tuple(theme["chartCategoricalColors"]) == style.CATEGORICAL
+    assert tuple(theme["chartSequentialColors"]) == style.SEQUENTIAL
+    assert tuple(theme["chartDivergingColors"]) == style.DIVERGING
