@@ -90,7 +90,6 @@ def gelu_curve(values: Neurons) -> go.Figure:
             "side": "right",
             "title": {"text": "gelu(gate)"},
             "showgrid": False,
-            "tickformat": ".1f",
             "nticks": 6,
         }
     )

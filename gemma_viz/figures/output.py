@@ -33,7 +33,7 @@ def next_tokens(labels: Sequence[str], probabilities: Sequence[float], logits: S
             orientation="h",
             marker_color=CATEGORICAL[0],
             text=[f"{probability:.1%}" for probability in probabilities],
-            textposition="outside",
+            textposition="auto",
             cliponaxis=False,
             customdata=np.array(logits),
             hovertemplate="probability %{x:.4f}<br>logit %{customdata:.3f}<extra></extra>",

@@ -4,6 +4,7 @@ import streamlit as st
 
 from gemma_viz.stages.overview import Overview
 from gemma_viz.ui import words
+from gemma_viz.ui.page import PAGES
 from gemma_viz.ui.view import View
 
 
@@ -14,7 +15,6 @@ def blocks(view: View, values: Overview, label: str) -> None:
     _block(
         view,
         "pages/1_Tokenization.py",
-        "Tokenization",
         f"{values.n_characters:,} characters → {n:,} tokens",
         f"{token} is entry {values.token_id:,} of {spec.vocab_size:,}",
     )
@@ -22,18 +22,17 @@ def blocks(view: View, values: Overview, label: str) -> None:
     _block(
         view,
         "pages/2_Embedding.py",
-        "Embedding",
         f"one row of {spec.d_model:,} numbers for each token, × {spec.embedding_scale:.2f}",
         f"RMS of {token}: {words.size(values.raw_rms)} → {words.size(values.embedded_rms)}",
     )
     _arrow(f"residual stream [{n} × {spec.d_model:,}]")
     with st.container(border=True):
         st.markdown(f"**{spec.n_layers} layers**, one after the other. Each adds two updates to the stream:")
-        view.page_link("pages/3_Transformer_layer.py", "Transformer layer", icon=":material/layers:")
+        _link(view, "pages/3_Transformer_layer.py")
         _block(
             view,
             "pages/4_Attention.py",
-            "RMSNorm → Attention → add",
+            "RMSNorm → attention → add",
             f"{spec.n_heads} query heads, {spec.n_kv_heads} key/value head{'s' if spec.n_kv_heads > 1 else ''}, "
             f"{spec.d_head} numbers each",
             f"{spec.n_heads} patterns [{n} × {n}]: which token reads which",
@@ -41,8 +40,7 @@ def blocks(view: View, values: Overview, label: str) -> None:
         _block(
             view,
             "pages/5_RoPE.py",
-            "RoPE, inside attention",
-            "turns queries and keys by their position",
+            "inside attention: turns queries and keys by their position",
             f"{spec.d_head // 2} pairs of components, each with its own wavelength",
         )
         _block(
@@ -62,19 +60,20 @@ def blocks(view: View, values: Overview, label: str) -> None:
     _block(
         view,
         "pages/7_Output.py",
-        "Final norm → output projection → softmax",
+        "final norm → output projection → softmax",
         f"{tied}: {spec.d_model:,} → {spec.vocab_size:,} logits for each token",
         f"RMS {words.size(values.last_rms)} → {words.size(values.normed_rms)}, {best}",
     )
 
 
-def _block(view: View, page: str, title: str, *facts: str) -> None:
+def _block(view: View, page: str, *facts: str) -> None:
     with st.container(border=True):
-        link, shown = st.columns([2, 3], vertical_alignment="center")
-        with link:
-            view.page_link(page, f"**{title}**")
-        with shown:
-            st.markdown("  \n".join(facts))
+        _link(view, page)
+        st.markdown("  \n".join(facts))
+
+
+def _link(view: View, page: str) -> None:
+    view.page_link(page, f"**{PAGES[page]}**", icon=":material/arrow_forward:", icon_position="right")
 
 
 def _arrow(shape: str) -> None:

@@ -11,12 +11,12 @@ CLEARLY = 0.5
 
 
 def percent(probability: float) -> str:
-    """12.3 %, with more digits where it is small.
+    """12.3%, with more digits where it is small.
 
     >>> percent(0.1234), percent(0.00042)
-    ('12.3 %', '0.042 %')
+    ('12.3%', '0.042%')
     """
-    return f"{probability * 100:.1f} %" if probability >= 0.001 else f"{probability * 100:.2g} %"
+    return f"{probability * 100:.1f}%" if probability >= 0.001 else f"{probability * 100:.2g}%"
 
 
 def size(number: float) -> str:

@@ -22,13 +22,13 @@ def comparison(baseline: list[float], edited: list[float], kl: float) -> Compari
 
 def test_a_prediction_that_stays_is_said_to_stay() -> None:
     said = words.what_happened(comparison([0.6, 0.2], [0.5, 0.3], 0.02), ["a", "b"], "x")
-    assert "stays `a`: 60.0 % with the step, 50.0 % without" in said
+    assert "stays `a`: 60.0% with the step, 50.0% without" in said
     assert "changes somewhat" in said
 
 
 def test_a_prediction_that_changes_is_said_to_change() -> None:
     said = words.what_happened(comparison([0.6, 0.2], [0.1, 0.9], 2.0), ["a", "b"], "x")
-    assert "changes from `a` (60.0 %) to `b` (90.0 %); `a` is left with 10.0 %" in said
+    assert "changes from `a` (60.0%) to `b` (90.0%); `a` is left with 10.0%" in said
     assert "changes strongly" in said
 
 
@@ -58,9 +58,7 @@ def test_sizes_are_short(number: float, said: str) -> None:
     assert words.size(number) == said
 
 
-@pytest.mark.parametrize(
-    ("probability", "said"), [(0.1234, "12.3 %"), (0.00042, "0.042 %"), (1, "100.0 %"), (0, "0 %")]
-)
+@pytest.mark.parametrize(("probability", "said"), [(0.1234, "12.3%"), (0.00042, "0.042%"), (1, "100.0%"), (0, "0%")])
 def test_probabilities_are_percents(probability: float, said: str) -> None:
     assert words.percent(probability) == said
 
