@@ -1,8 +1,9 @@
 """Capture: one run of the model over a text, and everything inside it on demand.
 
-A capture keeps the residual stream, by reference, and what each layer was called with. Everything inside a layer is
-a function of these, so that `attention(layer)` and `mlp(layer)` call that one layer again with the probes on: a few
-milliseconds, and memory that grows with layers x tokens x d_model but never with tokens squared.
+A capture keeps what enters each layer, by reference. Everything inside a layer is a function of that, so that
+`attention(layer)` and `mlp(layer)` call that one layer again with the probes on: a few milliseconds, and memory that
+grows with layers x tokens x d_model but never with tokens squared. It keeps the keys and values too, so that a text
+which begins like this one need not be run from its start.
 """
 
 from collections.abc import Sequence
@@ -12,16 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from transformers import DynamicCache
 
+from gemma_viz.attention import hidden_keys, masked_scores
 from gemma_viz.edits import Edits
-from gemma_viz.instrument import STREAM, Run, masked_scores, running
+from gemma_viz.instrument import Run, running
+from gemma_viz.ranking import Ranking, rank
 from gemma_viz.tokens import Token
 
 if TYPE_CHECKING:
     from gemma_viz.model import Model
 
-INSIDE_ATTENTION = frozenset({"attn_in", "q", "rot_q", "k", "rot_k", "v", "z", "attn_projected", "attn_out"})
-INSIDE_MLP = frozenset({"mlp_in", "gate", "up", "act", "mlp_projected", "mlp_out"})
+KEPT = ("resid_pre", "rot_k", "values")  # of every layer; the last layer's resid_post comes with them
+# In the order in which a layer makes them; a replay stops after the last.
+INSIDE_ATTENTION = ("attn_in", "q", "k", "v", "rot_q", "rot_k", "z", "attn_projected", "attn_out")
+INSIDE_MLP = ("mlp_in", "gate", "up", "act", "mlp_projected", "mlp_out")
 
 
 @dataclass(frozen=True)
@@ -65,13 +71,12 @@ class Attention:
         """[head, query, key], after the softmax."""
         return self.scores.softmax(-1)
 
-    def scores_of(self, heads: slice) -> Tensor:
-        """The scores of some heads only: [heads, query, key]."""
-        n_heads, n_kv_heads = len(self.rot_q), len(self.rot_k)
+    def scores_of(self, heads: slice, queries: slice = slice(None)) -> Tensor:
+        """The scores of some heads and queries only, as neighbouring rows: [heads, queries, key]."""
+        n_heads, n_kv_heads, n = len(self.rot_q), len(self.rot_k), self.rot_q.shape[1]
         kv_heads = [head * n_kv_heads // n_heads for head in range(n_heads)[heads]]
-        return masked_scores(
-            self.rot_q[heads], self.rot_k[kv_heads], self.scale, self.softcap, self.causal, self.window
-        )
+        hidden = hidden_keys(range(n)[queries], range(n), self.causal, self.window, self.rot_q.device)
+        return masked_scores(self.rot_q[heads, queries], self.rot_k[kv_heads], hidden, self.scale, self.softcap)
 
 
 @dataclass(frozen=True)
@@ -120,20 +125,31 @@ class Capture:
     negative ones count from the end.
     """
 
-    def __init__(self, model: "Model", text: str, tokens: tuple[Token, ...], edits: Edits):
+    def __init__(
+        self, model: "Model", text: str, tokens: tuple[Token, ...], edits: Edits, earlier: "Capture | None" = None
+    ):
         self.model = model
         self.text = text
         self.tokens = tokens
         self.edits = edits
         self.token_ids = torch.tensor([token.id for token in tokens])
-        run = Run(STREAM, edits)
+        n_shared = self._tokens_shared_with(earlier)
+        last = model.spec.n_layers - 1
+        run = Run((*KEPT, "resid_post"), edits)
         with running(run):
-            model.forward(self.token_ids)
-        n_layers = model.spec.n_layers
-        self._resid_pre = [run.values["resid_pre", layer] for layer in range(n_layers)]
-        self._resid_mid = [run.values["resid_mid", layer] for layer in range(n_layers)]
-        self._last_resid_post = run.values["resid_post", n_layers - 1]
-        self._layer_calls = run.layer_calls
+            past = earlier._past(n_shared) if earlier and n_shared else None
+            model.forward(self.token_ids[n_shared:], past)
+            self._resid_pre = [run.values["resid_pre", layer] for layer in range(last + 1)]
+            self._last_resid_post = run.values["resid_post", last]
+            if earlier and n_shared:
+                self._resid_pre = [
+                    torch.cat([before[:, :n_shared], new], dim=1)
+                    for before, new in zip(earlier._resid_pre, self._resid_pre, strict=True)
+                ]
+                self._last_resid_post = torch.cat(
+                    [earlier._last_resid_post[:, :n_shared], self._last_resid_post], dim=1
+                )
+        self._keys_values = [(run.values["rot_k", layer], run.values["values", layer]) for layer in range(last + 1)]
 
     def __len__(self) -> int:
         """The number of tokens."""
@@ -147,8 +163,8 @@ class Capture:
         return _plain(self._resid_pre[self._layer(layer)])
 
     def resid_mid(self, layer: int) -> Tensor:
-        """The stream between a layer's attention and its MLP: float32 [position, d_model]."""
-        return _plain(self._resid_mid[self._layer(layer)])
+        """The stream between a layer's attention and its MLP, replayed: float32 [position, d_model]."""
+        return self._replay(self._layer(layer), ("resid_mid",))["resid_mid"]
 
     def resid_post(self, layer: int) -> Tensor:
         """The stream as it leaves a layer: float32 [position, d_model]."""
@@ -189,8 +205,11 @@ class Capture:
         )
 
     def replayed_resid_post(self, layer: int) -> Tensor:
-        """What the layer gives when it is called again; equal to `resid_post(layer)` bit for bit."""
-        return self._replay(self._layer(layer), {"resid_post"})["resid_post"]
+        """What the layer gives when it is called again.
+
+        Equal to `resid_post(layer)` bit for bit, or, where the capture went on from an earlier one, up to rounding.
+        """
+        return self._replay(self._layer(layer), ("resid_post",))["resid_post"]
 
     def final_norm(self) -> Tensor:
         """The stream after the last norm, what the output projection reads: float32 [position, d_model]."""
@@ -215,12 +234,41 @@ class Capture:
             probabilities=tuple(logits.softmax(-1)[ids].tolist()),
         )
 
-    def _replay(self, layer: int, keep: frozenset[str] | set[str]) -> dict[str, Tensor]:
-        """Call one layer again on what entered it. Values without the batch axis, in float32 on the CPU."""
-        run = Run(keep, self.edits)
+    def ranking(self, targets: Tensor, k: int = 10, layer: int = -1) -> Ranking:
+        """The k likeliest tokens after every position, as the output would read them off the stream after a layer.
+
+        targets: int64 [position], a token of interest at each, whose rank and probability are given too
+        layer: the last gives the model's own prediction, an earlier one the "logit lens" (nostalgebraist, 2020)
+        """
+        index = self._layer(layer)
+        last = index == self.model.spec.n_layers - 1
+        stream = self._last_resid_post if last else self._resid_pre[index + 1]
+        with running(Run((), self.edits)):
+            return rank(self.model.unembed, self.model.hf.model.norm(stream), targets, k)
+
+    def _replay(self, layer: int, names: tuple[str, ...]) -> dict[str, Tensor]:
+        """Call one layer again on what entered it, up to the last of the named values.
+
+        Values without the batch axis, in float32 on the CPU.
+        """
+        run = Run(names, self.edits, until=names[-1])
         with running(run):
-            self.model.hf.model.layers[layer](self._resid_pre[layer], **self._layer_calls[layer])
+            self.model.forward_layer(layer, self._resid_pre[layer])
         return {name: _plain(value) for (name, _), value in run.values.items()}
+
+    def _tokens_shared_with(self, earlier: "Capture | None") -> int:
+        """How many tokens need not be run again. The last one always is."""
+        if earlier is None or earlier.model is not self.model or earlier.edits != self.edits:
+            return 0
+        if not self.edits.causal_mask:  # every value depends on the tokens that follow
+            return 0
+        n = min(len(self), len(earlier))
+        different = (self.token_ids[:n] != earlier.token_ids[:n]).nonzero()
+        return min(int(different[0]) if len(different) else n, len(self) - 1)
+
+    def _past(self, n: int) -> DynamicCache:
+        """The keys and values of the first n tokens."""
+        return DynamicCache([(keys[:, :, :n], values[:, :, :n]) for keys, values in self._keys_values])
 
     def _final_norm(self, positions: Any) -> Tensor:
         """[batch, len(positions), d_model], in the model's own dtype and on its device."""

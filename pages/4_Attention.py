@@ -42,7 +42,7 @@ with large:
     panels.chart(draw.pattern(values, page.labels, page.position), key="pattern")
     panels.chart(draw.reads(values, page.labels), key="reads")
 
-strongest = int(values.weights.argmax())
+strongest = int(values.strongest[0])
 st.markdown(
     f"**From query to weights.** The query of {words.code(page.label)} is compared with the key of every token it may "
     f"see. Scaled by {spec.attention_scale:.4g}, these scores go through a softmax. It reads "

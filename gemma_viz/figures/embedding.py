@@ -9,7 +9,6 @@ from gemma_viz.figures.style import (
     CATEGORICAL,
     DIVERGING,
     SEQUENTIAL,
-    around,
     colour_scale,
     finish,
     log_axis,
@@ -20,6 +19,7 @@ from gemma_viz.figures.style import (
     token_hover,
 )
 from gemma_viz.model import NearestTokens
+from gemma_viz.stages import around
 from gemma_viz.stages.embedding import Embedding, WordSimilarity
 
 ROWS_SHOWN = 48

@@ -8,13 +8,13 @@ import plotly.graph_objects as go
 from gemma_viz.figures.style import (
     CATEGORICAL,
     DIVERGING,
-    around,
     colour_scale,
     finish,
     short,
     token_axis,
     token_hover,
 )
+from gemma_viz.stages import around
 from gemma_viz.stages.mlp import Neurons
 
 TOKENS_IN_BARS = 96

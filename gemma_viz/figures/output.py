@@ -8,7 +8,6 @@ import plotly.graph_objects as go
 from gemma_viz.figures.style import (
     CATEGORICAL,
     SEQUENTIAL,
-    around,
     colour_scale,
     finish,
     log_axis,
@@ -16,6 +15,7 @@ from gemma_viz.figures.style import (
     token_axis,
     token_hover,
 )
+from gemma_viz.stages import around
 from gemma_viz.stages.output import Comparison, FinalNorm, Predictions
 
 TOKENS_IN_TABLE = 8

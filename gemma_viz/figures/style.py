@@ -73,12 +73,6 @@ def token_hover(labels: Sequence[str], first: int = 0) -> list[str]:
     return [f"{position} {plain(label)}" for position, label in enumerate(labels, first)]
 
 
-def around(position: int, n: int, width: int) -> range:
-    """The `width` positions around one, moved inwards at both ends of n positions."""
-    start = max(0, min(position - width // 2, n - width))
-    return range(start, min(n, start + width))
-
-
 def log_axis(*series: np.ndarray) -> dict[str, Any]:
     """Axis settings for a log scale: whole decades are named, or 1, 2, 5 where there are few."""
     values = np.concatenate([np.ravel(line) for line in series])

@@ -50,3 +50,9 @@ def to_numpy(tensor: Tensor) -> Floats:
 def rms(x: Tensor) -> Tensor:
     """Root of the mean square over the last axis."""
     return x.float().pow(2).mean(-1).sqrt()
+
+
+def around(position: int, n: int, width: int) -> range:
+    """The `width` positions around one, moved inwards at both ends of n positions."""
+    start = max(0, min(position - width // 2, n - width))
+    return range(start, min(n, start + width))

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
-from torch.nn.functional import adaptive_max_pool2d
+from torch.nn.functional import max_pool2d
 
-from gemma_viz.capture import Capture
-from gemma_viz.stages import Check, Floats, check, to_numpy
+from gemma_viz.capture import Attention, Capture
+from gemma_viz.stages import Check, Floats, around, check, to_numpy
 from gemma_viz.steps import attention as attention_step
 
 POOLED_TO = 48  # cells a side of one head's small map, at most
+LARGEST_PATTERN = 384  # tokens a side of the large map: 0.6 MB of float32
+KEYS_SHOWN = 16
+QUERIES_AT_ONCE = 256  # of patterns in memory, for all heads of a layer
 
 
 @dataclass(frozen=True)
@@ -23,30 +25,36 @@ class AttentionOverview:
     maps: uint8 [layer, head, row, column], attention weight of a query (row) on a key (column), 255 is 1. Longer
         prompts are pooled to at most `POOLED_TO` cells a side, each showing the largest weight in it
     n_positions: int, tokens of the prompt
+    cell: int, tokens that a cell stands for in each direction
     """
 
     maps: npt.NDArray[np.uint8]
     n_positions: int
+    cell: int
 
 
 @dataclass(frozen=True)
 class Head:
-    """One head, whole, and its inside for one query.
+    """One head, and its inside for one query.
 
-    pattern: float32 [query, key], NaN where the query may not look
+    shown: range, positions that the pattern is about: all, or of a long prompt those around the query
+    pattern: float32 [len(shown), len(shown)], query by key, NaN where the query may not look
     query, scores, weights: of the selected token: float32 [d_head] after RoPE, [key] and [key]; scores are -inf where
         the query may not look
-    keys: float32 [key, d_head] after RoPE, of every token
+    strongest: int [k], the keys that the query reads most, by weight, at most `KEYS_SHOWN`
+    strongest_keys: float32 [k, d_head], those keys after RoPE
     value_norm: float32 [key], length of each token's value: a large weight on a short value moves little
     kv_head: int, the key/value head this query head reads
     window: int or None, tokens a query of this layer sees, itself included
     """
 
+    shown: range
     pattern: Floats
     query: Floats
     scores: Floats
     weights: Floats
-    keys: Floats
+    strongest: npt.NDArray[np.int64]
+    strongest_keys: Floats
     value_norm: Floats
     kv_head: int
     window: int | None
@@ -55,25 +63,33 @@ class Head:
 def attention_overview(cap: Capture, progress: Callable[[float], None] = lambda share: None) -> AttentionOverview:
     """Small maps of all heads, one layer in memory at a time. `progress` is called with the share done."""
     n_layers = cap.model.spec.n_layers
+    cell = -(-len(cap) // POOLED_TO)
     maps = []
     for layer in range(n_layers):
-        maps.append(_small(cap.attention(layer).pattern))
+        maps.append(_small(cap.attention(layer), cell))
         progress((layer + 1) / n_layers)
-    return AttentionOverview(np.stack(maps), len(cap))
+    return AttentionOverview(np.stack(maps), len(cap), cell)
 
 
 def head(cap: Capture, layer: int, head: int, position: int) -> Head:
     """One head and its inside for the query at a position."""
     values = cap.attention(layer)
-    scores = values.scores_of(slice(head, head + 1))[0]  # [query, key]
-    pattern = scores.softmax(-1)
+    one = slice(head, head + 1)
+    shown = around(position, len(cap), LARGEST_PATTERN)
+    part = slice(shown.start, shown.stop)
+    block = values.scores_of(one, part)[0]  # [shown, key]
+    pattern = block.softmax(-1).masked_fill(block == -torch.inf, torch.nan)
+    scores, weights = block[position - shown.start], pattern[position - shown.start].nan_to_num(0)  # [key]
+    strongest = weights.sort(descending=True, stable=True).indices[: min(KEYS_SHOWN, int(scores.isfinite().sum()))]
     kv_head = head // cap.model.spec.group_size
     return Head(
-        pattern=to_numpy(pattern.masked_fill(scores == -torch.inf, torch.nan)),
+        shown=shown,
+        pattern=to_numpy(pattern[:, part]),
         query=to_numpy(values.rot_q[head, position]),
-        scores=to_numpy(scores[position]),
-        weights=to_numpy(pattern[position]),
-        keys=to_numpy(values.rot_k[kv_head]),
+        scores=to_numpy(scores),
+        weights=to_numpy(weights),
+        strongest=strongest.numpy(),
+        strongest_keys=to_numpy(values.rot_k[kv_head][strongest]),
         value_norm=to_numpy(values.v[kv_head].norm(dim=-1)),
         kv_head=kv_head,
         window=values.window,
@@ -88,7 +104,11 @@ def check_attention(cap: Capture, layer: int) -> Check:
     return check(attention_step, f"attention(rot_q, rot_k, v, scale, …), layer {layer}", mine, values.z)
 
 
-def _small(pattern: Tensor) -> npt.NDArray[np.uint8]:
-    """uint8 [head, row, column] from [head, query, key]. Largest weights: thin lines are not averaged away."""
-    side = min(pattern.shape[-1], POOLED_TO)
-    return (adaptive_max_pool2d(pattern, side) * 255).round().to(torch.uint8).numpy()
+def _small(values: Attention, cell: int) -> npt.NDArray[np.uint8]:
+    """uint8 [head, row, column], a band of queries at a time. Largest weights: thin lines are not averaged away."""
+    height = cell * max(1, QUERIES_AT_ONCE // cell)
+    bands = [
+        max_pool2d(values.scores_of(slice(None), slice(top, top + height)).softmax(-1), cell, ceil_mode=True)
+        for top in range(0, values.rot_q.shape[1], height)
+    ]
+    return (torch.cat(bands, dim=1) * 255).round().to(torch.uint8).numpy()

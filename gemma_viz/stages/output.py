@@ -3,15 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from gemma_viz.capture import Capture
 from gemma_viz.edits import Edits
 from gemma_viz.stages import Check, Floats, check, rms, to_numpy
 from gemma_viz.steps import unembed
-
-POSITIONS_AT_ONCE = 32  # of logits in memory: 256,000 floats each
 
 
 @dataclass(frozen=True)
@@ -61,29 +58,16 @@ class Comparison:
 
 
 def predictions(cap: Capture, k: int = 10) -> Predictions:
-    """The k likeliest next tokens after every position, a few positions at a time."""
-    ids, logits, probabilities, actual_probability, actual_rank = [], [], [], [], []
-    following = cap.token_ids[1:]
-    for block in torch.split(torch.arange(len(cap)), POSITIONS_AT_ONCE):
-        block_logits = cap.logits(block.tolist())  # [position, vocab_size]
-        total = block_logits.logsumexp(-1, keepdim=True)  # [position, 1]
-        best = block_logits.topk(k)
-        ids.append(best.indices)
-        logits.append(best.values)
-        probabilities.append((best.values - total).exp())
-        actual = following[block[0] : block[-1] + 1]
-        known = block_logits[: len(actual)]
-        actual_logit = known.gather(-1, actual[:, None])
-        actual_probability.append((actual_logit - total[: len(actual)]).exp()[:, 0])
-        actual_rank.append((known > actual_logit).sum(-1) + 1)
-    all_ids = torch.cat(ids)
+    """The k likeliest next tokens after every position."""
+    following = cap.token_ids.roll(-1)
+    ranking = cap.ranking(following, k)
     return Predictions(
-        ids=all_ids.numpy(),
-        texts=tuple(tuple(map(cap.model.token_text, row)) for row in all_ids.tolist()),
-        logits=to_numpy(torch.cat(logits)),
-        probabilities=to_numpy(torch.cat(probabilities)),
-        actual_probability=to_numpy(torch.cat(actual_probability)),
-        actual_rank=torch.cat(actual_rank).numpy(),
+        ids=ranking.ids.numpy(),
+        texts=tuple(tuple(map(cap.model.token_text, row)) for row in ranking.ids.tolist()),
+        logits=to_numpy(ranking.logits),
+        probabilities=to_numpy(ranking.probabilities),
+        actual_probability=to_numpy(ranking.target_probabilities[:-1]),
+        actual_rank=ranking.target_ranks[:-1].numpy(),
     )
 
 

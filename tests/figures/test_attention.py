@@ -22,4 +22,4 @@ def test_a_window_of_a_long_pattern_holds_the_query(embedded: gv.Model) -> None:
     cap = embedded.capture("word " * 598)
     figure = draw.pattern(attention.head(cap, 5, 1, 20), labels(cap), 20)
     assert 20 in figure.data[0].y
-    assert figure.data[0].z.shape == (draw.LARGEST_PATTERN, draw.LARGEST_PATTERN)
+    assert figure.data[0].z.shape == (attention.LARGEST_PATTERN, attention.LARGEST_PATTERN)

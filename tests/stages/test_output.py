@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import gemma_viz as gv
+from gemma_viz import ranking
 from gemma_viz.stages import output
 from tests.conftest import PROMPT
 
@@ -25,7 +26,7 @@ def test_predictions_are_the_models_after_every_token(cap: gv.Capture) -> None:
 
 def test_predictions_in_blocks_are_the_same(cap: gv.Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     at_once = output.predictions(cap)
-    monkeypatch.setattr(output, "POSITIONS_AT_ONCE", 3)
+    monkeypatch.setattr(ranking, "POSITIONS_AT_ONCE", 3)
     in_blocks = output.predictions(cap)
     np.testing.assert_allclose(in_blocks.logits, at_once.logits, atol=1e-5)
     assert in_blocks.actual_rank.tolist() == at_once.actual_rank.tolist()

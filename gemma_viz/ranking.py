@@ -1,0 +1,81 @@
+"""Rankings of the whole vocabulary for many positions: a block of positions at a time, so that memory stays flat.
+
+A row of logits is a megabyte, and 8,000 positions times 18 layers of them would be 150 GB. A block is made, reduced
+to what was asked for, and dropped; the reductions together take less time than the matrix product before them.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+POSITIONS_AT_ONCE = 32
+GROUP = 128  # neighbouring ids whose largest value is looked at first
+
+
+class Ranking(NamedTuple):
+    """The likeliest tokens after each of some positions, and how one token of interest does there. On the CPU.
+
+    ids: int64 [position, k], the likeliest first; logits, probabilities: float32 [position, k]
+    target_probabilities: float32 [position]; target_ranks: int64 [position], 1 where it is the likeliest
+    """
+
+    ids: Tensor
+    logits: Tensor
+    probabilities: Tensor
+    target_probabilities: Tensor
+    target_ranks: Tensor
+
+
+def rank(unembed: Callable[[Tensor], Tensor], normed: Tensor, targets: Tensor, k: int) -> Ranking:
+    """Rank the vocabulary at every position.
+
+    unembed: from [batch 1, position, d_model] to float32 logits [position, vocab_size]
+    normed: [batch 1, position, d_model], the stream after the final norm
+    targets: int64 [position], the token of interest at each position
+    """
+    blocks = zip(torch.split(normed, POSITIONS_AT_ONCE, 1), torch.split(targets, POSITIONS_AT_ONCE), strict=True)
+    ranked = [_rank_block(unembed(block), of_interest.to(normed.device), k) for block, of_interest in blocks]
+    return Ranking(*(torch.cat(parts).cpu() for parts in zip(*ranked, strict=True)))
+
+
+def _rank_block(logits: Tensor, targets: Tensor, k: int) -> Ranking:
+    values, ids = top_k(logits, k)
+    target_logits = logits.gather(1, targets[:, None])
+    ahead = _count(logits > target_logits)
+    probabilities = logits.softmax(-1)
+    return Ranking(
+        ids=ids,
+        logits=values,
+        probabilities=probabilities.gather(1, ids),
+        target_probabilities=probabilities.gather(1, targets[:, None])[:, 0],
+        target_ranks=ahead + 1,
+    )
+
+
+def top_k(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest values of each row and their places, [row, k] both; what torch.topk gives, but ten times as fast.
+
+    The k largest stand in the k groups with the largest maxima, so only these are sorted through.
+    """
+    n = rows.shape[1]
+    n_groups = n // GROUP
+    if n_groups <= k:
+        values, places = rows.topk(min(k, n))
+        return values, places
+    maxima = torch.unflatten(rows[:, : n_groups * GROUP], 1, (n_groups, GROUP)).amax(-1)
+    groups = maxima.topk(k).indices  # [row, k]
+    within = torch.arange(GROUP, device=rows.device)
+    left_over = torch.arange(n_groups * GROUP, n, device=rows.device).expand(len(rows), -1)
+    candidates = torch.cat([(groups[..., None] * GROUP + within).flatten(1), left_over], dim=1)
+    values, best = rows.gather(1, candidates).topk(k)
+    return values, candidates.gather(1, best)
+
+
+def _count(flags: Tensor) -> Tensor:
+    """int64 [row], how many of each row are True; summed as bytes first, which is several times as fast."""
+    n_groups = flags.shape[1] // GROUP
+    grouped = torch.unflatten(flags[:, : n_groups * GROUP], 1, (n_groups, GROUP)).view(torch.uint8)
+    rest = flags[:, n_groups * GROUP :]
+    return grouped.sum(-1, dtype=torch.uint8).sum(-1, dtype=torch.int64) + rest.sum(-1)
