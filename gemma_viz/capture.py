@@ -220,7 +220,7 @@ class Capture:
 
         Raises IndexError for a position outside the prompt.
         """
-        return self.model.unembed(self._final_norm([self._position(p) for p in positions])).cpu()
+        return self.model.unembed(self._final_norm([self._position(p) for p in positions])[0]).float().cpu()
 
     def top_k(self, k: int = 10, position: int = -1) -> TopK:
         """The k likeliest tokens after a position."""
@@ -244,7 +244,7 @@ class Capture:
         last = index == self.model.spec.n_layers - 1
         stream = self._last_resid_post if last else self._resid_pre[index + 1]
         with running(Run((), self.edits)):
-            return rank(self.model.unembed, self.model.hf.model.norm(stream), targets, k)
+            return rank(self.model.unembed, self.model.hf.model.norm(stream)[0], targets, k)
 
     def _replay(self, layer: int, names: tuple[str, ...]) -> dict[str, Tensor]:
         """Call one layer again on what entered it, up to the last of the named values.

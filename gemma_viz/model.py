@@ -14,6 +14,7 @@ from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 from gemma_viz.capture import Capture
 from gemma_viz.edits import UNCHANGED, Edits
 from gemma_viz.instrument import instrument
+from gemma_viz.linear import linear
 from gemma_viz.ranking import top_k
 from gemma_viz.spec import ModelSpec
 from gemma_viz.tokens import token_text, tokenize
@@ -109,11 +110,11 @@ class Model:
 
     @torch.inference_mode()
     def unembed(self, normed: Tensor) -> Tensor:
-        """Logits from the normed stream: [batch 1, position, d_model] to float32 [position, vocab_size]."""
-        logits = self.hf.lm_head(normed)[0]
+        """Logits from the normed stream, in the model's dtype: [position, vocab_size] from [position, d_model]."""
+        logits = linear(normed, self.hf.lm_head.weight)
         if cap := self.spec.final_softcap:
             logits = cap * torch.tanh(logits / cap)
-        return logits.float()
+        return logits
 
     def token_text(self, id: int) -> str:
         """What a token adds to the text."""
@@ -135,8 +136,7 @@ class Model:
         id = self.token_id(token) if isinstance(token, str) else token
         if not 0 <= id < self.spec.vocab_size:
             raise IndexError(f"There is no token {id}: the ids are 0 to {self.spec.vocab_size - 1}.")
-        products = (self.embedding @ self.embedding[id]).float()
-        products /= self._row_norms
+        products = linear(self.embedding[[id]], self.embedding)[0] / self._row_norms  # float32
         products[id] = -torch.inf
         # In bfloat16 the products are coarse, so more than k rows are looked at again in float32.
         k = min(k, len(products) - 1)

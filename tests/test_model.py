@@ -67,7 +67,7 @@ def test_an_unknown_id_is_an_index_error(tiny: gv.Model, id: int) -> None:
 
 def test_unembedding_the_normed_stream_gives_the_models_logits(tiny: gv.Model) -> None:
     cap = tiny.capture("the red cat")
-    logits = tiny.unembed(cap.final_norm()[None])
+    logits = tiny.unembed(cap.final_norm())
     with torch.no_grad():
         expected = tiny.hf(cap.token_ids[None]).logits[0]
     torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)

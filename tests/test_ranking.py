@@ -30,7 +30,7 @@ def test_rows_with_equal_values_give_different_places() -> None:
 
 
 def ranked(logits: torch.Tensor, target: int) -> Ranking:
-    return rank(lambda normed: normed[0], logits[None, None], torch.tensor([target]), k=2)
+    return rank(lambda normed: normed, logits[None], torch.tensor([target]), k=2)
 
 
 def test_a_rank_counts_what_is_ahead() -> None:

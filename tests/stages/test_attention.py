@@ -18,7 +18,7 @@ def test_small_maps_of_a_long_prompt_keep_the_largest_weight_of_each_cell(
     tiny: gv.Model, queries_at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attention, "QUERIES_AT_ONCE", queries_at_once)
-    cap = tiny.capture("the red cat " * 20)
+    cap = tiny.capture("the red cat " * 21)
     values = attention.attention_overview(cap)
     n, cell = len(cap), values.cell
     assert n > attention.POOLED_TO

@@ -1,0 +1,18 @@
+"""The linear layers' matrix product, by the faster of the two libraries that torch's CPU build carries.
+
+torch gives float32 products to MKL, which on processors of other makers than its own runs at a third of what oneDNN
+reaches (measured on an AMD EPYC: see benchmarks/RESULTS.md). Both sum in float32; results differ by rounding.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear as torch_linear
+
+_HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+
+
+def linear(x: Tensor, weight: Tensor) -> Tensor:
+    """x @ weight.T: float [..., n_out] from [..., n_in] and [n_out, n_in]."""
+    if _HAS_ONEDNN and x.device.type == "cpu" and x.dtype == torch.float32:
+        return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
+    return torch_linear(x, weight)
