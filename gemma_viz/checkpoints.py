@@ -22,9 +22,16 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
-from gemma_viz.embedded import Progress, embedded_checkpoint
+from gemma_viz.embedded import Progress, embedded_checkpoint, embedded_tokenizer
 from gemma_viz.errors import BadSetting, ModelGated, ModelNotFound, ModelOffline, ModelTooLarge, NotAGemma
 from gemma_viz.instrument import ATTENTION
 from gemma_viz.model import Model
@@ -82,9 +89,11 @@ def load(
 
     Raises ModelNotFound, ModelGated, ModelOffline, ModelTooLarge, NotAGemma, EmbeddedModelError or BadSetting.
     """
-    shown = label(str(name)) if name else LABELS[EMBEDDED]
+    name = name or EMBEDDED
+    shown = label(str(name))
     limit = token_limit or _token_limit()
-    source = embedded_checkpoint(progress) if name is None or str(name) == EMBEDDED else name
+    embedded = embedded_checkpoint(progress) if str(name) == EMBEDDED else None
+    source = embedded or name
     on = torch.device(device) if device else default_device()
     with _plain_errors(str(name), shown):
         progress(0.0, f"Looking for {shown}")
@@ -92,11 +101,10 @@ def load(
         ModelSpec.from_config(config)  # refuses what is not a Gemma before anything large is read
         fitting = dtype or fitting_dtype(config, on, shown)
         progress(0.3, f"Reading the tokenizer of {shown}")
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        tokenizer = embedded_tokenizer(embedded) if embedded else _tokenizer(source)
         progress(0.6, f"Reading the weights of {shown}")
-        model = Model(
-            _weights(source, config, fitting).to(on), tokenizer, name=str(name or EMBEDDED), token_limit=limit
-        )
+        hf = _weights(source, config, fitting).to(on)
+        model = Model(hf, tokenizer, name=str(name), token_limit=limit)
     progress(1.0, f"{shown} is ready")
     return model
 
@@ -145,6 +153,10 @@ def _config(source: str | Path) -> PreTrainedConfig:
     except (ValueError, KeyError) as error:
         # transformers says so of a config whose kind it does not know, or that asks for code of its own.
         raise NotAGemma(f"{label(str(source))} is not a model that transformers knows. Choose a Gemma.") from error
+
+
+def _tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
+    return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
 
 
 def _weights(source: str | Path, config: PreTrainedConfig, dtype: torch.dtype) -> PreTrainedModel:

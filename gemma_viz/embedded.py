@@ -23,7 +23,7 @@ from platformdirs import user_cache_path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import AutoModelForCausalLM, Gemma3TextConfig, GemmaTokenizer
+from transformers import AutoModelForCausalLM, Gemma3TextConfig, GemmaTokenizer, PreTrainedTokenizerFast
 from transformers.integrations.gguf import read_gguf_metadata
 
 from gemma_viz.errors import EmbeddedModelError
@@ -62,6 +62,13 @@ def embedded_checkpoint(progress: Progress) -> Path:
             "1.4 GB of free disk. Make room, or set GEMMA_VIZ_CACHE to a folder that can be written."
         ) from error
     return folder
+
+
+def embedded_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer out of the converted folder; transformers' own way parses its 33 MB of JSON four times over."""
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    names = {key: token for key, token in config.items() if key.endswith("_token")}
+    return PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **names)
 
 
 def _reason(error: Exception) -> str:

@@ -152,3 +152,14 @@ def test_the_converted_model_is_what_transformers_reads_from_the_gguf_file(tmp_p
     tokenizer = AutoTokenizer.from_pretrained(tmp_path, gguf_file=gguf.name)
     tokenizer.save_pretrained(tmp_path / "tokenizer")
     assert (tmp_path / "tokenizer" / "tokenizer.json").read_bytes() == (folder / "tokenizer.json").read_bytes()
+
+
+def test_the_tokenizer_is_the_one_that_transformers_loads(embedded: gv.Model) -> None:
+    ours, theirs = embedded.tokenizer, AutoTokenizer.from_pretrained(embedded_checkpoint(ignore))
+    for text in ("I want to move", "Naïve café 🙂 ᚠ <bos> x<end_of_turn>", "  a\n\n\tb   c", ""):
+        encoded = ours(text, return_offsets_mapping=True)
+        assert encoded == theirs(text, return_offsets_mapping=True)
+        assert ours.decode(encoded.input_ids) == theirs.decode(encoded.input_ids)
+    assert ours.get_vocab() == theirs.get_vocab()
+    assert ours.added_tokens_decoder == theirs.added_tokens_decoder
+    assert ours.special_tokens_map == theirs.special_tokens_map
