@@ -71,12 +71,19 @@ class Attention:
         """[head, query, key], after the softmax."""
         return self.scores.softmax(-1)
 
-    def scores_of(self, heads: slice, queries: slice = slice(None)) -> Tensor:
-        """The scores of some heads and queries only, as neighbouring rows: [heads, queries, key]."""
+    def scores_of(self, heads: slice, queries: slice = slice(None), keys: slice = slice(None)) -> Tensor:
+        """The scores of some heads, queries and keys only, each a run of neighbours: [heads, queries, keys]."""
         n_heads, n_kv_heads, n = len(self.rot_q), len(self.rot_k), self.rot_q.shape[1]
         kv_heads = [head * n_kv_heads // n_heads for head in range(n_heads)[heads]]
-        hidden = hidden_keys(range(n)[queries], range(n), self.causal, self.window, self.rot_q.device)
-        return masked_scores(self.rot_q[heads, queries], self.rot_k[kv_heads], hidden, self.scale, self.softcap)
+        hidden = hidden_keys(range(n)[queries], range(n)[keys], self.causal, self.window, self.rot_q.device)
+        rot_q, rot_k = self.rot_q[heads, queries], self.rot_k[kv_heads, keys]
+        return masked_scores(rot_q, rot_k, hidden, self.scale, self.softcap)
+
+    def keys_seen_by(self, queries: range) -> range:
+        """The keys that at least one of some neighbouring queries may look at."""
+        if not self.causal:
+            return range(self.rot_k.shape[1])
+        return range(max(0, queries.start - self.window + 1) if self.window else 0, queries.stop)
 
 
 @dataclass(frozen=True)
@@ -126,30 +133,26 @@ class Capture:
     """
 
     def __init__(
-        self, model: "Model", text: str, tokens: tuple[Token, ...], edits: Edits, earlier: "Capture | None" = None
+        self, model: "Model", text: str, tokens: tuple[Token, ...], edits: Edits, earlier: "Sequence[Capture]" = ()
     ):
         self.model = model
         self.text = text
         self.tokens = tokens
         self.edits = edits
         self.token_ids = torch.tensor([token.id for token in tokens])
-        n_shared = self._tokens_shared_with(earlier)
-        last = model.spec.n_layers - 1
+        base = max(earlier, key=self._tokens_shared_with, default=None)
+        n_shared = self._tokens_shared_with(base) if base else 0
+        layers, last = range(model.spec.n_layers), model.spec.n_layers - 1
         run = Run((*KEPT, "resid_post"), edits)
         with running(run):
-            past = earlier._past(n_shared) if earlier and n_shared else None
-            model.forward(self.token_ids[n_shared:], past)
-            self._resid_pre = [run.values["resid_pre", layer] for layer in range(last + 1)]
-            self._last_resid_post = run.values["resid_post", last]
-            if earlier and n_shared:
-                self._resid_pre = [
-                    torch.cat([before[:, :n_shared], new], dim=1)
-                    for before, new in zip(earlier._resid_pre, self._resid_pre, strict=True)
+            model.forward(self.token_ids[n_shared:], base._past(n_shared) if base and n_shared else None)
+            stream = [*(run.values["resid_pre", layer] for layer in layers), run.values["resid_post", last]]
+            if base and n_shared:
+                stream = [
+                    torch.cat([before[:, :n_shared], new], 1) for before, new in zip(base._stream, stream, strict=True)
                 ]
-                self._last_resid_post = torch.cat(
-                    [earlier._last_resid_post[:, :n_shared], self._last_resid_post], dim=1
-                )
-        self._keys_values = [(run.values["rot_k", layer], run.values["values", layer]) for layer in range(last + 1)]
+        self._stream: list[Tensor] = stream  # at n_layers + 1 depths: what enters each layer, and what leaves the last
+        self._keys_values = [(run.values["rot_k", layer], run.values["values", layer]) for layer in layers]
 
     def __len__(self) -> int:
         """The number of tokens."""
@@ -160,7 +163,7 @@ class Capture:
 
     def resid_pre(self, layer: int) -> Tensor:
         """The stream as it enters a layer: float32 [position, d_model]."""
-        return _plain(self._resid_pre[self._layer(layer)])
+        return _plain(self._stream[self._layer(layer)])
 
     def resid_mid(self, layer: int) -> Tensor:
         """The stream between a layer's attention and its MLP, replayed: float32 [position, d_model]."""
@@ -168,9 +171,7 @@ class Capture:
 
     def resid_post(self, layer: int) -> Tensor:
         """The stream as it leaves a layer: float32 [position, d_model]."""
-        index = self._layer(layer)
-        last = index == self.model.spec.n_layers - 1
-        return _plain(self._last_resid_post if last else self._resid_pre[index + 1])
+        return _plain(self._stream[self._layer(layer) + 1])
 
     def attention(self, layer: int) -> Attention:
         """The inside of a layer's attention, by replaying the layer."""
@@ -240,9 +241,7 @@ class Capture:
         targets: int64 [position], a token of interest at each, whose rank and probability are given too
         layer: the last gives the model's own prediction, an earlier one the "logit lens" (nostalgebraist, 2020)
         """
-        index = self._layer(layer)
-        last = index == self.model.spec.n_layers - 1
-        stream = self._last_resid_post if last else self._resid_pre[index + 1]
+        stream = self._stream[self._layer(layer) + 1]
         with running(Run((), self.edits)):
             return rank(self.model.unembed, self.model.hf.model.norm(stream)[0], targets, k)
 
@@ -253,14 +252,13 @@ class Capture:
         """
         run = Run(names, self.edits, until=names[-1])
         with running(run):
-            self.model.forward_layer(layer, self._resid_pre[layer])
+            self.model.forward_layer(layer, self._stream[layer])
         return {name: _plain(value) for (name, _), value in run.values.items()}
 
-    def _tokens_shared_with(self, earlier: "Capture | None") -> int:
+    def _tokens_shared_with(self, earlier: "Capture") -> int:
         """How many tokens need not be run again. The last one always is."""
-        if earlier is None or earlier.model is not self.model or earlier.edits != self.edits:
-            return 0
-        if not self.edits.causal_mask:  # every value depends on the tokens that follow
+        # Without the mask every value depends on the tokens that follow.
+        if earlier.model is not self.model or earlier.edits != self.edits or not self.edits.causal_mask:
             return 0
         n = min(len(self), len(earlier))
         different = (self.token_ids[:n] != earlier.token_ids[:n]).nonzero()
@@ -273,7 +271,7 @@ class Capture:
     def _final_norm(self, positions: Any) -> Tensor:
         """[batch, len(positions), d_model], in the model's own dtype and on its device."""
         with running(Run((), self.edits)):
-            return self.model.hf.model.norm(self._last_resid_post[:, positions])
+            return self.model.hf.model.norm(self._stream[-1][:, positions])
 
     def _layer(self, layer: int) -> int:
         return _index(layer, self.model.spec.n_layers, "layer")

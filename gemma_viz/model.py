@@ -3,6 +3,7 @@
 How one is found and loaded is in `gemma_viz.checkpoints`; what a run keeps in `gemma_viz.capture`.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from gemma_viz.ranking import top_k
 from gemma_viz.spec import ModelSpec
 from gemma_viz.tokens import token_text, tokenize
 
+LONGEST_ON_CPU = 8192  # tokens; a capture of so many takes a quarter of a minute, and twice as many three times as long
 ROWS_AT_ONCE = 1 << 15  # of the embedding table, where a whole float32 copy would be a second model
 
 
@@ -80,11 +82,11 @@ class Model:
         """The embedding table, [vocab_size, d_model], in the model's dtype and on its device."""
         return self.hf.model.embed_tokens.weight.detach()
 
-    def capture(self, text: str, edits: Edits = UNCHANGED, earlier: Capture | None = None) -> Capture:
+    def capture(self, text: str, edits: Edits = UNCHANGED, earlier: Sequence[Capture] = ()) -> Capture:
         """Run the model over a text.
 
-        earlier: a capture whose text may begin with the same tokens. They are taken over from it, and only the others
-            are run; values then equal those of a capture made afresh up to rounding
+        earlier: captures that may begin with the same tokens. From the one that shares most of them they are taken
+            over, and only the others are run; values then equal those of a capture made afresh up to rounding
 
         Raises TextError, a ValueError, for a text that cannot be run: see `gemma_viz.errors`.
         """
@@ -153,18 +155,14 @@ class Model:
         return torch.cat([block.float().norm(dim=-1) for block in blocks]).clamp_min(1e-12)
 
     def _default_token_limit(self) -> int:
-        """The context length, or less where a quarter of the free memory would not hold the capture.
-
-        A token costs its residual stream (2 n_layers + 1 vectors), and, while one layer is looked at, its share of
-        that layer's scores and pattern: two floats for every head and earlier token.
-        """
+        """The context length, or less where a quarter of the free memory would not hold a capture, or on the CPU."""
         free = (
             torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else psutil.virtual_memory().available
         )
         spec = self.spec
-        stream = (2 * spec.n_layers + 1) * spec.d_model * self.dtype.itemsize
-        pattern = 2 * 4 * spec.n_heads
-        limit = 1
-        while limit < spec.context_length and 2 * limit * (stream + pattern * 2 * limit) < free / 4:
-            limit *= 2
-        return min(limit, spec.context_length)
+        stream = (spec.n_layers + 1) * spec.d_model * self.dtype.itemsize
+        keys_values = spec.n_layers * 2 * spec.n_kv_heads * spec.d_head * self.dtype.itemsize
+        replay = 3 * spec.d_mlp * (4 + self.dtype.itemsize)  # of one MLP, whose gate, up and act are given in float32
+        fitting = max(1, free // 4 // (stream + keys_values + replay))
+        patience = LONGEST_ON_CPU if self.device.type == "cpu" else spec.context_length
+        return min(fitting, patience, spec.context_length)

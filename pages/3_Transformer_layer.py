@@ -3,7 +3,7 @@
 import streamlit as st
 
 from gemma_viz.figures import residual as draw
-from gemma_viz.stages.residual import check_rms_norm, residual
+from gemma_viz.stages.residual import check_rms_norm, layer_scales, residual
 from gemma_viz.ui import live, panels, words
 from gemma_viz.ui.page import end_page, start_page
 
@@ -12,8 +12,8 @@ page = start_page(
     "Every token has one vector that runs through all layers: the residual stream. Attention and MLP never replace "
     "it. Each reads a normalised copy and adds its result.",
 )
-values = live.values(residual, page.cap)
 spec = page.cap.model.spec
+values = residual(live.values_by_layer(layer_scales, page.cap, "Scales of the stream"), spec.norm_eps)
 scale = values.stream_rms[:, page.position]
 
 st.subheader("What happens")

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from gemma_viz.figures import attention as draw
-from gemma_viz.stages.attention import attention_overview, check_attention, head
+from gemma_viz.stages.attention import attention_overview, check_attention, head, small_maps
 from gemma_viz.ui import live, panels, words
 from gemma_viz.ui.page import end_page, start_page
 
@@ -22,9 +22,8 @@ with right:
 st.subheader("What happens")
 small, large = st.columns([2, 3], gap="large")
 with small:
-    with st.spinner(f"Replaying all {spec.n_layers} layers …"):
-        maps = live.values(attention_overview, page.cap)
-    panels.chart(draw.overview(maps, layer, chosen), key="overview")
+    maps = live.values_by_layer(small_maps, page.cap, "Attention of all heads")
+    panels.chart(draw.overview(attention_overview(maps, len(page.cap)), layer, chosen), key="overview")
 with large:
     values = live.values(head, page.cap, layer, chosen, page.position)
     reach = (

@@ -382,7 +382,7 @@ def test_a_capture_that_goes_on_from_an_earlier_one_equals_one_made_afresh(
         min(len(before), len(fresh)),
     )
     tokens_run = count_tokens_run(tiny, monkeypatch)
-    cap = tiny.capture(later, earlier=before)
+    cap = tiny.capture(later, earlier=[before])
     assert tokens_run == [n_run or len(fresh) - n_shared]
     assert cap.tokens == fresh.tokens
     for layer in range(4):
@@ -398,7 +398,7 @@ def test_a_text_grown_token_by_token_equals_one_made_afresh(embedded: gv.Model) 
     words = ["The", "capital", "of", "France", "is", "Paris", "and", "the", "capital", "of", "Italy", "is"]
     cap = embedded.capture(words[0])
     for end in range(2, len(words) + 1):
-        cap = embedded.capture(" ".join(words[:end]), earlier=cap)
+        cap = embedded.capture(" ".join(words[:end]), earlier=[cap])
     fresh = embedded.capture(" ".join(words))
     for layer in range(embedded.spec.n_layers):
         assert difference(cap.resid_post(layer), fresh.resid_post(layer)) < GROWN_TOLERANCE
@@ -412,8 +412,19 @@ def test_an_edited_run_goes_on_from_one_with_the_same_edits(
 ) -> None:
     before, fresh = tiny.capture(SHARED, edits), tiny.capture(SHARED + "green zebra", edits)
     tokens_run = count_tokens_run(tiny, monkeypatch)
-    cap = tiny.capture(SHARED + "green zebra", edits, before)
+    cap = tiny.capture(SHARED + "green zebra", edits, [before])
     assert tokens_run[0] < len(fresh)
+    assert difference(cap.resid_post(3), fresh.resid_post(3)) < GROWN_TOLERANCE
+
+
+def test_of_several_earlier_captures_the_one_that_shares_most_is_gone_on_from(
+    tiny: gv.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = [tiny.capture(text) for text in ("green", SHARED + "the cat", SHARED)]
+    fresh = tiny.capture(SHARED + "the cat moving")
+    tokens_run = count_tokens_run(tiny, monkeypatch)
+    cap = tiny.capture(SHARED + "the cat moving", earlier=before)
+    assert tokens_run == [len(fresh) - len(before[1])]
     assert difference(cap.resid_post(3), fresh.resid_post(3)) < GROWN_TOLERANCE
 
 
@@ -431,7 +442,7 @@ def test_nothing_is_taken_over_from_a_run_that_cannot_serve(
         fresh = tiny.capture(SHARED + "green", edits)
         with monkeypatch.context() as counting:
             tokens_run = count_tokens_run(tiny, counting)
-            cap = tiny.capture(SHARED + "green", edits, earlier)
+            cap = tiny.capture(SHARED + "green", edits, [earlier])
             assert tokens_run == [len(fresh)]
         assert torch.equal(cap.resid_post(3), fresh.resid_post(3))
 

@@ -60,7 +60,7 @@ def test_a_capture_makes_nothing_of_the_size_of_its_patterns(tiny: gv.Model) -> 
 
 def test_going_on_from_an_earlier_capture_makes_no_pattern_either(cap: gv.Capture) -> None:
     with allocations() as seen:
-        longer = cap.model.capture(LONG + "green zebra", earlier=cap)
+        longer = cap.model.capture(LONG + "green zebra", earlier=[cap])
     assert seen.largest < len(longer) ** 2 / 3
 
 
@@ -86,7 +86,7 @@ def test_a_replay_of_attention_leaves_the_mlp_out(cap: gv.Capture, monkeypatch: 
 
 def test_the_overview_of_all_heads_never_holds_a_layers_whole_pattern(cap: gv.Capture) -> None:
     with allocations() as seen:
-        attention.attention_overview(cap)
+        attention.small_maps(cap, 2)
     n, n_heads = len(cap), cap.model.spec.n_heads
     assert seen.largest <= n_heads * attention.QUERIES_AT_ONCE * n < n_heads * n * n
 

@@ -1,6 +1,6 @@
 """Attention: what each head looks at; one head with its queries, keys, scores and pattern."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import max_pool2d
 
-from gemma_viz.capture import Attention, Capture
+from gemma_viz.capture import Capture
 from gemma_viz.stages import Check, Floats, around, check, to_numpy
 from gemma_viz.steps import attention as attention_step
 
@@ -16,6 +16,7 @@ POOLED_TO = 48  # cells a side of one head's small map, at most
 LARGEST_PATTERN = 384  # tokens a side of the large map: 0.6 MB of float32
 KEYS_SHOWN = 16
 QUERIES_AT_ONCE = 256  # of patterns in memory, for all heads of a layer
+TOKENS_CHECKED = 1024  # by the written-out code, which makes whole patterns
 
 
 @dataclass(frozen=True)
@@ -60,15 +61,34 @@ class Head:
     window: int | None
 
 
-def attention_overview(cap: Capture, progress: Callable[[float], None] = lambda share: None) -> AttentionOverview:
-    """Small maps of all heads, one layer in memory at a time. `progress` is called with the share done."""
-    n_layers = cap.model.spec.n_layers
-    cell = -(-len(cap) // POOLED_TO)
-    maps = []
-    for layer in range(n_layers):
-        maps.append(_small(cap.attention(layer), cell))
-        progress((layer + 1) / n_layers)
-    return AttentionOverview(np.stack(maps), len(cap), cell)
+def small_maps(cap: Capture, layer: int) -> npt.NDArray[np.uint8]:
+    """The maps of one layer, as in `AttentionOverview`: uint8 [head, row, column].
+
+    A band of queries at a time, and only the keys they see. Largest weights, so that thin lines are not averaged away.
+    """
+    values, n = cap.attention(layer), len(cap)
+    cell = cell_size(n)
+    side, height = -(-n // cell), cell * max(1, QUERIES_AT_ONCE // cell)
+    maps = torch.zeros(len(values.rot_q), side, side)
+    for top in range(0, n, height):
+        queries = range(top, min(top + height, n))
+        seen = values.keys_seen_by(queries)
+        left = seen.start // cell * cell  # where a cell begins
+        band = values.scores_of(slice(None), slice(queries.start, queries.stop), slice(left, seen.stop)).softmax(-1)
+        pooled = max_pool2d(band, cell, ceil_mode=True)
+        rows, columns = top // cell, left // cell
+        maps[:, rows : rows + pooled.shape[1], columns : columns + pooled.shape[2]] = pooled
+    return (maps * 255).round().to(torch.uint8).numpy()
+
+
+def attention_overview(maps: Sequence[npt.NDArray[np.uint8]], n_positions: int) -> AttentionOverview:
+    """The `small_maps` of all layers together."""
+    return AttentionOverview(np.stack(maps), n_positions, cell_size(n_positions))
+
+
+def cell_size(n_positions: int) -> int:
+    """Tokens a side that one cell of a small map stands for."""
+    return -(-n_positions // POOLED_TO)
 
 
 def head(cap: Capture, layer: int, head: int, position: int) -> Head:
@@ -97,18 +117,13 @@ def head(cap: Capture, layer: int, head: int, position: int) -> Head:
 
 
 def check_attention(cap: Capture, layer: int) -> Check:
-    """`steps.attention` against the head outputs of the model's own attention kernel."""
+    """`steps.attention` against the head outputs of the model's own attention kernel.
+
+    No token looks at a later one, so that of a long prompt the first tokens can be checked by themselves.
+    """
     values = cap.attention(layer)
-    window = values.window or len(cap)
-    mine = attention_step(values.rot_q, values.rot_k, values.v, values.scale, values.softcap, window)
-    return check(attention_step, f"attention(rot_q, rot_k, v, scale, …), layer {layer}", mine, values.z)
-
-
-def _small(values: Attention, cell: int) -> npt.NDArray[np.uint8]:
-    """uint8 [head, row, column], a band of queries at a time. Largest weights: thin lines are not averaged away."""
-    height = cell * max(1, QUERIES_AT_ONCE // cell)
-    bands = [
-        max_pool2d(values.scores_of(slice(None), slice(top, top + height)).softmax(-1), cell, ceil_mode=True)
-        for top in range(0, values.rot_q.shape[1], height)
-    ]
-    return (torch.cat(bands, dim=1) * 255).round().to(torch.uint8).numpy()
+    n = min(len(cap), TOKENS_CHECKED)
+    rot_q, rot_k, v = (tensor[:, :n] for tensor in (values.rot_q, values.rot_k, values.v))
+    mine = attention_step(rot_q, rot_k, v, values.scale, values.softcap, values.window or n)
+    part = f", first {n:,} tokens" if n < len(cap) else ""
+    return check(attention_step, f"attention(rot_q, rot_k, v, scale, …), layer {layer}{part}", mine, values.z[:, :n])

@@ -1,8 +1,9 @@
 """Residual stream: its scale at every depth, what each sublayer adds to it, and what RMSNorm divides by."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from gemma_viz.capture import Capture
@@ -27,24 +28,46 @@ class Residual:
     mlp_divisor: Floats
 
 
-def residual(cap: Capture) -> Residual:
-    """Scales of the stream and of its updates."""
-    n_layers, eps = cap.model.spec.n_layers, cap.model.spec.norm_eps
-    stream = [cap.resid_pre(0)]
-    attention_share, mlp_share = [], []
-    for layer in range(n_layers):
-        middle, after = cap.resid_mid(layer), cap.resid_post(layer)
-        attention_share.append(_share(middle - stream[-1], stream[-1]))
-        mlp_share.append(_share(after - middle, middle))
-        stream += [middle, after]
-    stream_rms = torch.stack([rms(x) for x in stream])  # [depth, position]
-    divisors = (stream_rms.pow(2) + eps).sqrt()
+@dataclass(frozen=True)
+class LayerScales:
+    """One layer's part of `Residual`. All float32 [position].
+
+    before, middle, after: RMS of the stream before the attention, between it and the MLP, and after the MLP
+    attention_share, mlp_share: as in `Residual`
+    """
+
+    before: Floats
+    middle: Floats
+    after: Floats
+    attention_share: Floats
+    mlp_share: Floats
+
+
+def layer_scales(cap: Capture, layer: int) -> LayerScales:
+    """Scales of the stream in one layer."""
+    before, middle, after = cap.resid_pre(layer), cap.resid_mid(layer), cap.resid_post(layer)
+    return LayerScales(
+        before=to_numpy(rms(before)),
+        middle=to_numpy(rms(middle)),
+        after=to_numpy(rms(after)),
+        attention_share=to_numpy(_share(middle - before, before)),
+        mlp_share=to_numpy(_share(after - middle, middle)),
+    )
+
+
+def residual(layers: Sequence[LayerScales], norm_eps: float) -> Residual:
+    """The `layer_scales` of all layers together.
+
+    norm_eps: float, what the norms add to the mean square
+    """
+    stream_rms = np.stack([layers[0].before, *(rms for layer in layers for rms in (layer.middle, layer.after))])
+    divisors = np.sqrt(stream_rms**2 + np.float32(norm_eps))
     return Residual(
-        stream_rms=to_numpy(stream_rms),
-        attention_share=to_numpy(torch.stack(attention_share)),
-        mlp_share=to_numpy(torch.stack(mlp_share)),
-        attention_divisor=to_numpy(divisors[0:-1:2]),
-        mlp_divisor=to_numpy(divisors[1::2]),
+        stream_rms=stream_rms,
+        attention_share=np.stack([layer.attention_share for layer in layers]),
+        mlp_share=np.stack([layer.mlp_share for layer in layers]),
+        attention_divisor=divisors[0:-1:2],
+        mlp_divisor=divisors[1::2],
     )
 
 

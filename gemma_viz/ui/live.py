@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -18,6 +19,9 @@ from gemma_viz.stages.output import Comparison, compare
 T = TypeVar("T")
 
 POLL_SECONDS = 0.1
+PROGRESS_AFTER_SECONDS = 0.5
+CAPTURES_KEPT = 8
+VALUES_KEPT = 400
 
 
 @dataclass
@@ -72,7 +76,7 @@ def model(name: str) -> Model:
 
 def _wait_for(loading: Loading, name: str) -> None:
     place = st.empty()
-    first = " The first start unpacks it, which takes about a minute." if name == EMBEDDED else ""
+    first = " The first start unpacks it, which takes some ten seconds." if name == EMBEDDED else ""
     while loading.model is None and loading.error is None:
         place.progress(loading.share, f"Loading {label(name)}.{first} {loading.what} …")
         time.sleep(POLL_SECONDS)
@@ -94,9 +98,18 @@ def _same_capture(cap: Capture) -> tuple[Any, ...]:
     return _same_model(cap.model), cap.text, cap.edits
 
 
-@st.cache_resource(show_spinner=False, max_entries=8, hash_funcs={Model: _same_model})
+@st.cache_resource(show_spinner=False, max_entries=CAPTURES_KEPT, hash_funcs={Model: _same_model})
 def _capture(model: Model, text: str) -> Capture:
-    return model.capture(text)
+    recent = _recent_captures(model)
+    cap = model.capture(text, earlier=tuple(recent))
+    recent.append(cap)
+    return cap
+
+
+@st.cache_resource(show_spinner=False, hash_funcs={Model: _same_model})
+def _recent_captures(model: Model) -> deque[Capture]:
+    """The texts that were run last: a new one may begin like one of them."""
+    return deque(maxlen=CAPTURES_KEPT)
 
 
 def capture(model: Model, text: str) -> Capture:
@@ -109,14 +122,26 @@ def capture(model: Model, text: str) -> Capture:
         st.stop()
 
 
-@st.cache_data(show_spinner=False, max_entries=200, hash_funcs={Capture: _same_capture, Model: _same_model})
-def _values(name: str, _function: Callable[..., T], arguments: tuple[Any, ...], _options: dict[str, Any]) -> T:
-    return _function(*arguments, **_options)
+@st.cache_data(show_spinner=False, max_entries=VALUES_KEPT, hash_funcs={Capture: _same_capture, Model: _same_model})
+def _values(name: str, _function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+    return _function(*arguments)
 
 
-def values(function: Callable[..., T], *arguments: Any, **options: Any) -> T:
-    """What a stage function gives, remembered by its arguments. Options (progress) do not change the result."""
-    return _values(f"{function.__module__}.{function.__qualname__}", function, arguments, options)
+def values(function: Callable[..., T], *arguments: Any) -> T:
+    """What a stage function gives, remembered by its arguments."""
+    return _values(f"{function.__module__}.{function.__qualname__}", function, arguments)
+
+
+def values_by_layer(function: Callable[[Capture, int], T], cap: Capture, what: str) -> list[T]:
+    """What a stage function gives for each layer; of long work the progress is shown."""
+    n_layers, start, place = cap.model.spec.n_layers, time.monotonic(), st.empty()
+    found = []
+    for layer in range(n_layers):
+        if time.monotonic() - start > PROGRESS_AFTER_SECONDS:
+            place.progress(layer / n_layers, f"{what}: layer {layer} of {n_layers} …")
+        found.append(values(function, cap, layer))
+    place.empty()
+    return found
 
 
 def comparison(cap: Capture, edits: Edits, position: int) -> Comparison:

@@ -14,6 +14,7 @@ from gemma_viz.figures import rope as draw_rope
 from gemma_viz.figures import tokenization as draw_tokenization
 from gemma_viz.stages import attention, embedding, mlp, output, residual, rope, tokenization
 from gemma_viz.tokens import visible
+from tests.stages.conftest import by_layer
 
 LONGEST_FIGURE = 2_000_000  # bytes of JSON
 
@@ -31,6 +32,8 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
     texts = [[visible(text) for text in row] for row in predictions.texts]
     compared = output.compare(cap, gv.Edits(rope=False), position)
     near = embedding.nearest(cap, position)
+    maps = attention.attention_overview(by_layer(attention.small_maps, cap), len(cap))
+    scales = residual.residual(by_layer(residual.layer_scales, cap), cap.model.spec.norm_eps)
     return {
         "tokenization.lengths": draw_tokenization.lengths(tokenization.tokenization(cap)),
         "embedding.rows": draw_embedding.rows(embedding.embedding(cap), names, position),
@@ -39,10 +42,10 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
         "embedding.similarity": draw_embedding.similarity(
             embedding.word_similarity(cap.model, ("the", "cat", "red", "to", "it", "move"))
         ),
-        "residual.scale": draw_residual.scale(residual.residual(cap), names, position),
-        "residual.share": draw_residual.share(residual.residual(cap), label, position),
-        "residual.divisor": draw_residual.divisor(residual.residual(cap), label, position),
-        "attention.overview": draw_attention.overview(attention.attention_overview(cap), 1, 2),
+        "residual.scale": draw_residual.scale(scales, names, position),
+        "residual.share": draw_residual.share(scales, label, position),
+        "residual.divisor": draw_residual.divisor(scales, label, position),
+        "attention.overview": draw_attention.overview(maps, 1, 2),
         "attention.pattern": draw_attention.pattern(head, names, position),
         "attention.reads": draw_attention.reads(head, names),
         "attention.scores": draw_attention.scores(head, names),

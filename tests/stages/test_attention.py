@@ -5,10 +5,11 @@ import pytest
 
 import gemma_viz as gv
 from gemma_viz.stages import attention
+from tests.stages.conftest import by_layer
 
 
 def test_small_maps_of_a_short_prompt_are_the_patterns(cap: gv.Capture) -> None:
-    values = attention.attention_overview(cap)
+    values = attention.attention_overview(by_layer(attention.small_maps, cap), len(cap))
     assert values.maps.shape == (cap.model.spec.n_layers, cap.model.spec.n_heads, len(cap), len(cap))
     np.testing.assert_allclose(values.maps[2] / 255, cap.attention(2).pattern.numpy(), atol=0.5 / 255 + 1e-6)
 
@@ -19,7 +20,7 @@ def test_small_maps_of_a_long_prompt_keep_the_largest_weight_of_each_cell(
 ) -> None:
     monkeypatch.setattr(attention, "QUERIES_AT_ONCE", queries_at_once)
     cap = tiny.capture("the red cat " * 21)
-    values = attention.attention_overview(cap)
+    values = attention.attention_overview(by_layer(attention.small_maps, cap), len(cap))
     n, cell = len(cap), values.cell
     assert n > attention.POOLED_TO
     assert n % cell != 0, "the last cells are smaller"
@@ -31,13 +32,6 @@ def test_small_maps_of_a_long_prompt_keep_the_largest_weight_of_each_cell(
     for row, column in [(0, 0), (3, 2), (side - 1, 0), (side - 1, side - 1)]:
         largest = pattern[:, row * cell : (row + 1) * cell, column * cell : (column + 1) * cell].max((1, 2))
         np.testing.assert_allclose(values.maps[1, :, row, column] / 255, largest, atol=0.5 / 255 + 1e-6)
-
-
-def test_progress_of_the_overview_ends_at_one(cap: gv.Capture) -> None:
-    shares: list[float] = []
-    attention.attention_overview(cap, shares.append)
-    assert shares == sorted(shares)
-    assert shares[-1] == 1
 
 
 def test_a_head_is_that_part_of_its_layer(cap: gv.Capture) -> None:
@@ -63,3 +57,12 @@ def test_of_a_long_prompt_the_part_of_the_pattern_around_the_query_is_given(
     whole = cap.attention(2)
     np.testing.assert_allclose(np.nan_to_num(values.pattern), whole.pattern[1, 5:11, 5:11].numpy(), atol=1e-6)
     np.testing.assert_allclose(values.weights, whole.pattern[1, 8].numpy(), atol=1e-6)
+
+
+def test_of_a_long_prompt_the_first_tokens_are_checked(cap: gv.Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "TOKENS_CHECKED", 9)
+    for layer in range(4):
+        checked = attention.check_attention(cap, layer)
+        assert "first 9 tokens" in checked.call
+        assert checked.result == "[6, 9, 16]"
+        assert checked.largest_difference < 1e-4 * checked.largest_value

@@ -4,10 +4,11 @@ import numpy as np
 
 import gemma_viz as gv
 from gemma_viz.stages import residual
+from tests.stages.conftest import by_layer
 
 
 def test_shares_and_divisors_are_those_of_the_stream(cap: gv.Capture) -> None:
-    values = residual.residual(cap)
+    values = residual.residual(by_layer(residual.layer_scales, cap), cap.model.spec.norm_eps)
     n_layers = cap.model.spec.n_layers
     assert values.stream_rms.shape == (2 * n_layers + 1, len(cap))
     for layer in range(n_layers):
