@@ -6,8 +6,9 @@ PYTHON ?= python3
 PORT ?= 8501
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH_VENV := .venv-bench
 
-.PHONY: run test lint format chromium bench-parity clean
+.PHONY: run test lint format chromium bench bench-quick bench-parity clean
 
 run: $(VENV)/ready
 	@echo "Gemma Viz: http://localhost:$(PORT)"
@@ -25,6 +26,13 @@ format: $(VENV)/ready-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Against other libraries, which have an environment of their own.
+bench: $(BENCH_VENV)/ready
+	$(BENCH_VENV)/bin/python -m benchmarks.run
+
+bench-quick: $(BENCH_VENV)/ready
+	$(BENCH_VENV)/bin/python -m benchmarks.run --quick
+
 bench-parity: $(VENV)/ready-dev
 	$(BIN)/python -m benchmarks.parity
 
@@ -41,9 +49,14 @@ $(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
+$(BENCH_VENV)/ready: requirements.txt requirements-dev.txt benchmarks/requirements.txt
+	@test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	@touch $@
+
 # The browser tests drive Debian's Chromium.
 chromium:
 	@.ci/chromium
 
 clean:
-	rm -rf $(VENV) screenshots build dist *.egg-info
+	rm -rf $(VENV) $(BENCH_VENV) screenshots build dist *.egg-info
