@@ -12,7 +12,8 @@
     └── TextError (a ValueError)   a text cannot be captured
         ├── NotUnicode             it holds code points that no encoding of text has
         ├── NoTokens               it is empty and the model adds no token of its own
-        └── TooManyTokens          it is longer than the limit
+        ├── TooManyTokens          it is longer than the limit
+        └── SeveralTokens          a word was asked for, and it has no single token
 
 Each message is one or two plain sentences: what was wrong, with the value, and what to do. They are shown to
 visitors as they are, so they never hold a path of the server or a trace.
@@ -69,3 +70,15 @@ class NoTokens(TextError):
 
 class TooManyTokens(TextError):
     """The text is longer than the limit."""
+
+
+class SeveralTokens(TextError):
+    """The word is several tokens, so it has no row of its own in the embedding table.
+
+    word: str; pieces: tuple of str, its tokens
+    """
+
+    def __init__(self, word: str, pieces: tuple[str, ...]):
+        super().__init__(f"“{word}” is {len(pieces)} tokens, so it has no row of its own. Try another word.")
+        self.word = word
+        self.pieces = pieces

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import psutil
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 
 from gemma_viz.capture import Capture
@@ -19,6 +20,7 @@ from gemma_viz.linear import linear
 from gemma_viz.ranking import top_k
 from gemma_viz.spec import ModelSpec
 from gemma_viz.tokens import token_text, tokenize
+from gemma_viz.vocabulary import Vocabulary
 
 LONGEST_ON_CPU = 8192  # tokens; a capture of so many takes a quarter of a minute, and twice as many three times as long
 ROWS_AT_ONCE = 1 << 15  # of the embedding table, where a whole float32 copy would be a second model
@@ -77,6 +79,11 @@ class Model:
         """Numbers the model has learned; a tied output projection counts once."""
         return sum(parameter.numel() for parameter in self.hf.parameters())
 
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """What its tokenizer's entries are."""
+        return Vocabulary(self.tokenizer)
+
     @property
     def embedding(self) -> Tensor:
         """The embedding table, [vocab_size, d_model], in the model's dtype and on its device."""
@@ -129,7 +136,6 @@ class Model:
             raise KeyError(f"{piece!r} is not in the vocabulary. A word inside a text begins with ▁ (U+2581).")
         return id
 
-    @torch.inference_mode()
     def nearest_tokens(self, token: str | int, k: int = 10) -> NearestTokens:
         """The k tokens whose embedding rows point most nearly the way of this one's, without itself.
 
@@ -138,19 +144,33 @@ class Model:
         id = self.token_id(token) if isinstance(token, str) else token
         if not 0 <= id < self.spec.vocab_size:
             raise IndexError(f"There is no token {id}: the ids are 0 to {self.spec.vocab_size - 1}.")
-        products = linear(self.embedding[[id]], self.embedding)[0] / self._row_norms  # float32
-        products[id] = -torch.inf
+        return self.nearest_to_vector(self.embedding[id], k, without=(id,))[0]
+
+    @torch.inference_mode()
+    def nearest_to_vector(
+        self, vector: Tensor, k: int = 10, without: tuple[int, ...] = (), rank_of: int | None = None
+    ) -> tuple[NearestTokens, int | None]:
+        """The k tokens whose embedding rows point most nearly the way of a vector.
+
+        vector: float [d_model]; without: ids that do not count
+        rank_of: an id whose place among all is given too, 1 for the nearest
+        """
+        vector = vector.to(self.embedding)
+        products = linear(vector[None], self.embedding)[0] / self.row_norms  # float32 [vocab_size]
+        products[list(without)] = -torch.inf
         # In bfloat16 the products are coarse, so more than k rows are looked at again in float32.
-        k = min(k, len(products) - 1)
-        _, near = top_k(products[None], min(4 * k, len(products) - 1))
-        rows = torch.nn.functional.normalize(self.embedding[[id, *near[0].tolist()]].float(), dim=-1)
-        similarities, order = (rows[1:] @ rows[0]).topk(k)
+        k = min(k, len(products) - len(without))
+        _, near = top_k(products[None], min(4 * k, len(products) - len(without)))
+        rows = normalize(self.embedding[near[0]].float(), dim=-1)
+        similarities, order = (rows @ normalize(vector.float(), dim=0)).topk(k)
         ids = tuple(near[0][order].tolist())
-        return NearestTokens(ids, tuple(map(self.token_text, ids)), tuple(similarities.tolist()))
+        nearest = NearestTokens(ids, tuple(map(self.token_text, ids)), tuple(similarities.tolist()))
+        rank = None if rank_of is None else int((products > products[rank_of]).sum()) + 1
+        return nearest, rank
 
     @cached_property
-    def _row_norms(self) -> Tensor:
-        """[vocab_size] float32; a row of zeros counts as short, not as a division by zero."""
+    def row_norms(self) -> Tensor:
+        """Lengths of the embedding rows, float32 [vocab_size]; a row of zeros counts as short, not as none."""
         blocks = torch.split(self.embedding, ROWS_AT_ONCE)
         return torch.cat([block.float().norm(dim=-1) for block in blocks]).clamp_min(1e-12)
 

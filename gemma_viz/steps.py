@@ -12,17 +12,19 @@ from torch import Tensor
 from torch.nn.functional import gelu
 
 
-def bpe(text: str, ids: dict[str, int]) -> list[str]:
+def bpe(text: str, ids: dict[str, int]) -> list[list[str]]:
     pieces = []
     for character in text.replace(" ", "▁"):
         known = character in ids
         pieces += [character] if known else [f"<0x{byte:02X}>" for byte in character.encode()]
+    states = [pieces]
     while True:  # join the pair whose union comes first in the vocabulary, until no union is in it
         unions = [ids.get(left + right, len(ids)) for left, right in pairwise(pieces)]
         if not unions or min(unions) == len(ids):
-            return pieces
+            return states  # the last one is the result
         first = unions.index(min(unions))
-        pieces[first : first + 2] = [pieces[first] + pieces[first + 1]]
+        pieces = [*pieces[:first], pieces[first] + pieces[first + 1], *pieces[first + 2 :]]
+        states.append(pieces)
 
 
 def embed(token_ids: Tensor, table: Tensor) -> Tensor:

@@ -2,13 +2,24 @@
 
 import streamlit as st
 
+from gemma_viz.errors import SeveralTokens
 from gemma_viz.figures import embedding as draw
-from gemma_viz.stages.embedding import ARTICLE_WORDS, check_embed, embedding, nearest, word_similarity
+from gemma_viz.stages.embedding import (
+    ARTICLE_WORDS,
+    add_words,
+    check_embed,
+    embedding,
+    nearest,
+    nearest_to_word,
+    row_norms,
+    word_similarity,
+)
 from gemma_viz.tokens import visible
 from gemma_viz.ui import live, panels, words
 from gemma_viz.ui.page import end_page, start_page
 
-MOST_WORDS = 40
+MOST_WORDS = 60
+ARTICLE_SUM = "king - man + woman = queen"
 
 page = start_page(
     "Embedding",
@@ -19,30 +30,90 @@ values = live.values(embedding, page.cap)
 spec = page.cap.model.spec
 
 st.subheader("What happens")
+itemsize = page.cap.model.dtype.itemsize
 st.markdown(
-    f"The table has {spec.vocab_size:,} rows of {spec.d_model:,} numbers. The row of {words.code(page.label)} has a "
-    f"length of {words.size(values.raw_norm[page.position])}; times √{spec.d_model:,} = {values.scale:.2f} it is "
-    f"{words.size(values.scaled_norm[page.position])}."
+    f"The table has {spec.vocab_size:,} rows of {spec.d_model:,} numbers: "
+    f"{spec.vocab_size * spec.d_model * itemsize / 1e6:,.0f} MB, {spec.d_model * itemsize:,} bytes a row. Looking a "
+    f"token up is copying a row: the ids [{len(page.cap)}] become [{len(page.cap)} × {spec.d_model:,}]. The row of "
+    f"{words.code(page.label)} has a length of {words.size(values.raw_norm[page.position])}; times "
+    f"√{spec.d_model:,} = {values.scale:.2f} it is {words.size(values.scaled_norm[page.position])}."
 )
 panels.chart(draw.rows(values, page.labels, page.position), key="rows")
 left, right = st.columns(2, gap="large")
 with left:
     panels.chart(draw.norms(values, page.labels, page.position), key="norms")
 with right:
-    neighbours = live.values(nearest, page.cap, page.position)
-    panels.chart(draw.nearest(neighbours, page.label, [visible(text) for text in neighbours.texts]), key="nearest")
+    lengths = live.values(row_norms, page.cap.model)
+    panels.chart(draw.row_norms(lengths, float(values.raw_norm[page.position]), page.label), key="row_norms")
+    unused = lengths.norms.get("unused")
+    if unused is not None:
+        st.caption(
+            f"Entries that are kept free stand for no text: their rows are {words.size(unused.mean())} long on "
+            f"average, those of text {words.size(lengths.norms['text'].mean())}."
+        )
 
-st.markdown("**Words with related meanings have rows that point in similar directions.** Try your own:")
-typed = page.view.text("words", "Words, separated by spaces", ARTICLE_WORDS).split()
-if len(typed) > MOST_WORDS:
-    st.info(f"{len(typed)} words are too many for one picture. Shown are the first {MOST_WORDS}.")
-similar = live.values(word_similarity, page.cap.model, tuple(typed[:MOST_WORDS]))
-for word, pieces in similar.left_out:
-    st.info(f"{words.code(word)} is {len(pieces)} tokens ({' '.join(map(words.code, pieces))}), so it has no row.")
-if len(similar.words) > 1:
-    panels.chart(draw.similarity(similar), key="similarity")
+st.subheader("Which rows point the same way")
+left, right = st.columns(2, gap="large")
+with left:
+    asked = page.view.text("near", "Nearest to this word (empty: to the selected token)", "").strip()
+    try:
+        neighbours = (
+            live.values(nearest_to_word, page.cap.model, asked)
+            if asked
+            else live.values(nearest, page.cap, page.position)
+        )
+        labels = [visible(text) for text in neighbours.texts]
+        panels.chart(draw.nearest(neighbours, visible(asked) or page.label, labels), key="nearest")
+    except SeveralTokens as several:
+        st.info(
+            f"{words.code(several.word)} is {len(several.pieces)} tokens ({words.pieces(several.pieces)}), so it has "
+            "no row. Try another word."
+        )
+with right:
+    sum_text = page.view.text("sum", "Words added and subtracted, = what you expect", ARTICLE_SUM)
+    plus, minus, expected = words.parsed_sum(sum_text)
+    try:
+        if not plus:
+            st.info("Type words with + and - between them, for example: king - man + woman = queen")
+        else:
+            summed = live.values(add_words, page.cap.model, plus, minus, expected)
+            labels = [visible(text) for text in summed.nearest.texts]
+            panels.chart(draw.nearest(summed.nearest, "the sum", labels), key="sum")
+            st.markdown(
+                f"Of all {spec.vocab_size:,} rows, without those that were added, the nearest to the sum is "
+                f"{words.code(labels[0])}."
+                + (
+                    f" {words.code(expected)} is number {summed.rank:,}."
+                    + ("" if summed.rank == 1 else " The sum does not lead there.")
+                    if summed.rank
+                    else ""
+                )
+            )
+    except SeveralTokens as several:
+        st.info(
+            f"{words.code(several.word)} is {len(several.pieces)} tokens ({words.pieces(several.pieces)}), so it has "
+            "no row. Try another word."
+        )
+
+st.markdown("**Words with related meanings have rows that point in similar directions.** Try your own, a group a line:")
+typed = page.view.text("words", "Words, separated by spaces; a line is a group", ARTICLE_WORDS, st.text_area)
+groups = tuple(tuple(line.split()) for line in typed.splitlines() if line.split())
+n_words = sum(map(len, groups))
+if n_words > MOST_WORDS:
+    st.info(f"{n_words} words are too many for one picture. Take away {n_words - MOST_WORDS} at least.")
 else:
-    st.info("Type at least two words that are one token each.")
+    similar = live.values(word_similarity, page.cap.model, groups)
+    for word, pieces in similar.left_out:
+        st.info(f"{words.code(word)} is {len(pieces)} tokens ({words.pieces(pieces)}), so it has no row.")
+    if len(similar.words) > 1:
+        left, right = st.columns(2, gap="large")
+        with left:
+            panels.chart(draw.similarity(similar), key="similarity")
+        with right:
+            panels.chart(draw.places(similar), key="places")
+        st.markdown(words.groups_compared(similar.within, similar.between))
+    else:
+        st.info("Type at least two words that are one token each.")
 
 raw, scaled = values.raw_norm[page.position], values.scaled_norm[page.position]
 update = values.attention_norm[page.position]

@@ -38,11 +38,11 @@ def test_nearest_tokens_of_the_embedded_model(embedded: gv.Model) -> None:
     assert {"▁Red", "▁blue"} & {embedded.tokenizer.convert_ids_to_tokens(other) for other in nearest.ids}
 
 
-def test_row_norms_in_blocks_are_the_same(tiny_models: dict[str, gv.Model], monkeypatch: pytest.MonkeyPatch) -> None:
+def testrow_norms_in_blocks_are_the_same(tiny_models: dict[str, gv.Model], monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_models["gemma1"]
     expected = model.nearest_tokens("▁cat")
     monkeypatch.setattr(model_module, "ROWS_AT_ONCE", 7)
-    model.__dict__.pop("_row_norms")
+    model.__dict__.pop("row_norms")
     assert model.nearest_tokens("▁cat") == expected
 
 

@@ -20,7 +20,7 @@ from gemma_viz.figures.style import (
 )
 from gemma_viz.model import NearestTokens
 from gemma_viz.stages import around
-from gemma_viz.stages.embedding import Embedding, WordSimilarity
+from gemma_viz.stages.embedding import Embedding, RowNorms, WordSimilarity
 
 ROWS_SHOWN = 48
 COLUMNS_SHOWN = 256
@@ -146,4 +146,64 @@ def similarity(values: WordSimilarity) -> go.Figure:
         y="word",
         alt=f"Heatmap of the cosine similarities of {len(names)} words.",
         height=140 + 32 * max(4, len(names)),
+    )
+
+
+def places(values: WordSimilarity) -> go.Figure:
+    """Scatter: the words on the two principal axes of their rows, coloured by the group they were typed in."""
+    figure = go.Figure()
+    groups = np.array(values.groups)
+    for group in sorted(set(values.groups)):
+        members = np.flatnonzero(groups == group)
+        figure.add_scatter(
+            x=values.places[members, 0],
+            y=values.places[members, 1],
+            mode="markers+text",
+            text=[plain(values.words[i]) for i in members],
+            textposition="top center",
+            marker={"size": 10, "color": CATEGORICAL[group % len(CATEGORICAL)]},
+            name=f"line {group + 1}",
+            hovertemplate="%{text}<extra></extra>",
+        )
+    x, y = values.places.T
+    for axis, along in ((figure.update_xaxes, x), (figure.update_yaxes, y)):
+        reach = (float(along.max() - along.min()) or 1.0) * 0.18  # names stand beside and above the points
+        axis(range=[float(along.min()) - reach, float(along.max()) + reach])
+    return finish(
+        figure,
+        title=f"The same words on a map that keeps {values.explained:.0%} of their variance",
+        x="first principal axis",
+        y="second principal axis",
+        alt=f"Map of {len(values.words)} words by the two principal axes of their embedding rows.",
+        height=440,
+        legend=True,
+    )
+
+
+def row_norms(values: RowNorms, length: float, label: str) -> go.Figure:
+    """Histogram on a log axis: lengths of all rows of the table, by kind of entry; one token's is marked."""
+    every = np.concatenate(list(values.norms.values()))
+    edges = np.linspace(0, float(np.quantile(every, 0.9999)) * 1.05, 61)
+    figure = go.Figure()
+    for i, (kind, norms) in enumerate(values.norms.items()):
+        counts, _ = np.histogram(np.minimum(norms, edges[-1]), edges)
+        figure.add_bar(
+            x=(edges[:-1] + edges[1:]) / 2,
+            y=counts,
+            name=f"{kind} ({len(norms):,})",
+            marker_color=CATEGORICAL[i % len(CATEGORICAL)],
+            hovertemplate="length %{x:.2f}: %{y:,} entries<extra>" + kind + "</extra>",
+        )
+    figure.add_vline(x=length, line={"width": 2, "color": CATEGORICAL[4], "dash": "dot"})
+    figure.update_layout(barmode="stack")
+    figure.update_yaxes(type="log", dtick=1)
+    return finish(
+        figure,
+        title=f"Lengths of all rows of the table, {short(label)} marked",
+        x="Euclidean length of the row as stored",
+        y="entries (log axis)",
+        alt=f"Histogram of {len(every):,} row lengths from {every.min():.2f} to {every.max():.2f}; {label} has "
+        f"{length:.2f}.",
+        height=380,
+        legend=True,
     )

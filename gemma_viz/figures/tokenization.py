@@ -1,9 +1,12 @@
-"""Tokenization drawn: how long the same text is in other units."""
+"""Tokenization drawn: how long the same text is in other units, and with smaller vocabularies."""
+
+from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
 from gemma_viz.figures.style import CATEGORICAL, finish
 from gemma_viz.stages.tokenization import Tokenization
+from gemma_viz.stages.vocabulary import USUAL, YOURS, SmallerVocabulary
 
 
 def lengths(values: Tokenization) -> go.Figure:
@@ -33,4 +36,36 @@ def lengths(values: Tokenization) -> go.Figure:
         y="",
         alt=f"Bar chart of the text's length: {said}.",
         height=260,
+    )
+
+
+def by_vocabulary_size(values: Sequence[SmallerVocabulary], chosen: int) -> go.Figure:
+    """Lines: tokens per character of each text, by the size of the vocabulary, with the usual sizes marked."""
+    sizes = [value.size for value in values]
+    figure = go.Figure()
+    for i, name in enumerate(values[0].cuts):
+        cuts = [value.cuts[name] for value in values]
+        figure.add_scatter(
+            x=sizes,
+            y=[cut.n_tokens / max(1, cut.n_characters) for cut in cuts],
+            mode="lines+markers",
+            name=name,
+            line={"color": CATEGORICAL[i % len(CATEGORICAL)], "width": 4 if name == YOURS else 2},
+            customdata=[f"{cut.n_tokens:,} tokens" for cut in cuts],
+            hovertemplate="%{x:,} entries: %{customdata}, %{y:.2f} per character<extra>" + name + "</extra>",
+        )
+    figure.add_vrect(x0=USUAL[0], x1=USUAL[1], fillcolor=CATEGORICAL[7], opacity=0.15, line_width=0)
+    figure.add_vline(x=chosen, line={"width": 2, "color": CATEGORICAL[4], "dash": "dot"})
+    figure.update_xaxes(type="log", tickvals=sizes, ticktext=[f"{round(size / 1000)}k" for size in sizes])
+    figure.update_yaxes(rangemode="tozero")
+    first, last = values[0].cuts[YOURS], values[-1].cuts[YOURS]
+    return finish(
+        figure,
+        title="Tokens per character, by the size of the vocabulary",
+        x="entries of the vocabulary (log axis)",
+        y="tokens per character",
+        alt=f"Lines fall with the size of the vocabulary; your prompt takes {first.n_tokens:,} tokens with "
+        f"{sizes[0]:,} entries and {last.n_tokens:,} with {sizes[-1]:,}.",
+        height=440,
+        legend=True,
     )

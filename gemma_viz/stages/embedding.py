@@ -2,14 +2,21 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+import torch
+from scipy.cluster.hierarchy import leaves_list, linkage
+from torch import Tensor
+from torch.nn.functional import normalize
+
 from gemma_viz.capture import Capture
+from gemma_viz.errors import SeveralTokens
 from gemma_viz.model import Model, NearestTokens
 from gemma_viz.stages import Check, Floats, check, to_numpy
 from gemma_viz.steps import embed
 from gemma_viz.tokens import SPACE
 
-# The groups of Douglas Orr's article: colours, places, adjectives.
-ARTICLE_WORDS = "red blue green yellow London Paris Berlin Tokyo big small tiny huge"
+# The groups of Douglas Orr's article: colours, places, adjectives; one group a line.
+ARTICLE_WORDS = "red blue green yellow\nLondon Paris Berlin Tokyo\nbig small tiny huge"
 
 
 @dataclass(frozen=True)
@@ -30,16 +37,43 @@ class Embedding:
 
 @dataclass(frozen=True)
 class WordSimilarity:
-    """words: tuple of str, those that are one token; ids: tuple of int
+    """Words that are one token each, neighbours next to each other.
 
+    words: tuple of str; ids: tuple of int; groups: tuple of int, the group that each was typed in
     similarity: float32 [word, word], cosine of the embedding rows, 1 on the diagonal
+    within, between: float, its average over pairs of words of one group, and of two; NaN where there is no such pair
+    places: float32 [word, 2], the rows on their two principal axes; explained: float, share of the variance there
     left_out: (word, pieces) of those that are several tokens, and so have no single row
     """
 
     words: tuple[str, ...]
     ids: tuple[int, ...]
+    groups: tuple[int, ...]
     similarity: Floats
+    within: float
+    between: float
+    places: Floats
+    explained: float
     left_out: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The tokens nearest to a sum of rows, without the tokens that were summed.
+
+    nearest: NearestTokens
+    rank: int, of the word that was expected, 1 for the nearest; None where none was, or it is not one token
+    """
+
+    nearest: NearestTokens
+    rank: int | None
+
+
+@dataclass(frozen=True)
+class RowNorms:
+    """norms: by kind of entry, as in `Vocabulary.kinds`: float32, Euclidean lengths of the embedding rows"""
+
+    norms: dict[str, Floats]
 
 
 def embedding(cap: Capture) -> Embedding:
@@ -59,19 +93,82 @@ def nearest(cap: Capture, position: int, k: int = 12) -> NearestTokens:
     return cap.model.nearest_tokens(cap.tokens[position].id, k)
 
 
-def word_similarity(model: Model, words: tuple[str, ...]) -> WordSimilarity:
-    """Cosine similarity of words, each as it stands inside a text, that is with its leading space."""
-    found: dict[str, int] = {}
+def nearest_to_word(model: Model, word: str, k: int = 12) -> NearestTokens:
+    """The vocabulary tokens nearest to a typed word. Raises SeveralTokens where it has no single row."""
+    return model.nearest_tokens(token_of_word(model, word), k)
+
+
+def token_of_word(model: Model, word: str) -> int:
+    """The id of a word as it stands inside a text, with its leading space. Raises SeveralTokens."""
+    pieces = model.tokenizer.tokenize(" " + word)
+    if len(pieces) != 1:
+        raise SeveralTokens(word, tuple(piece.replace(SPACE, "␣") for piece in pieces))
+    return model.token_id(pieces[0])
+
+
+def word_similarity(model: Model, groups: tuple[tuple[str, ...], ...]) -> WordSimilarity:
+    """Cosine similarity of words, given in groups that a person expects to belong together."""
+    found: dict[str, tuple[int, int]] = {}
     left_out = []
-    for word in dict.fromkeys(words):
-        pieces = model.tokenizer.tokenize(" " + word)
-        if len(pieces) == 1:
-            found[word] = model.token_id(pieces[0])
-        else:
-            left_out.append((word, tuple(piece.replace(SPACE, "␣") for piece in pieces)))
-    rows = model.embedding[list(found.values())].float()
-    rows = rows / rows.norm(dim=-1, keepdim=True).clamp_min(1e-12)
-    return WordSimilarity(tuple(found), tuple(found.values()), to_numpy(rows @ rows.T), tuple(left_out))
+    for group, words in enumerate(groups):
+        for word in words:
+            try:
+                found.setdefault(word, (token_of_word(model, word), group))
+            except SeveralTokens as several:
+                left_out.append((word, several.pieces))
+    rows = normalize(model.embedding[[id for id, _ in found.values()]].float().cpu(), dim=-1)  # [word, d_model]
+    order = _neighbours_together(rows)
+    ordered = [list(found)[i] for i in order]
+    similarity = (rows @ rows.T)[order][:, order]
+    group_of = torch.tensor([found[word][1] for word in ordered])
+    same = group_of[:, None] == group_of
+    pairs = torch.ones_like(same).tril(-1)
+    places, explained = _principal_axes(rows[order])
+    return WordSimilarity(
+        words=tuple(ordered),
+        ids=tuple(found[word][0] for word in ordered),
+        groups=tuple(group_of.tolist()),
+        similarity=to_numpy(similarity),
+        within=float(similarity[same & pairs].mean()),
+        between=float(similarity[~same & pairs].mean()),
+        places=to_numpy(places),
+        explained=explained,
+        left_out=tuple(left_out),
+    )
+
+
+def add_words(model: Model, plus: tuple[str, ...], minus: tuple[str, ...], expected: str = "", k: int = 10) -> Sum:
+    """The tokens nearest to the sum of some words' rows less those of others. Raises SeveralTokens."""
+    ids = [token_of_word(model, word) for word in (*plus, *minus)]
+    signs = torch.tensor([1.0] * len(plus) + [-1.0] * len(minus))
+    rows = normalize(model.embedding[ids].float().cpu(), dim=-1)
+    wanted = token_of_word(model, expected) if expected else None
+    nearest, rank = model.nearest_to_vector(signs @ rows, k, without=tuple(ids), rank_of=wanted)
+    return Sum(nearest, rank)
+
+
+def row_norms(model: Model) -> RowNorms:
+    """Lengths of all rows of the table, by kind of entry."""
+    norms, kinds = model.row_norms.cpu().numpy(), np.array(model.vocabulary.kinds)
+    return RowNorms({kind: norms[: len(kinds)][kinds == kind] for kind in dict.fromkeys(model.vocabulary.kinds)})
+
+
+def _neighbours_together(rows: Tensor) -> list[int]:
+    """An order in which similar rows stand next to each other, by hierarchical clustering."""
+    if len(rows) < 3:
+        return list(range(len(rows)))
+    tree = linkage(rows.numpy(), method="average", metric="cosine", optimal_ordering=True)
+    return [int(i) for i in leaves_list(tree)]
+
+
+def _principal_axes(rows: Tensor) -> tuple[Tensor, float]:
+    """[word, 2], and the share of the variance that these two axes hold."""
+    centred = rows - rows.mean(0)
+    u, s, _ = torch.linalg.svd(centred, full_matrices=False)
+    places = torch.zeros(len(rows), 2)
+    places[:, : min(2, len(s))] = (u * s)[:, :2]
+    total = float(s.pow(2).sum())
+    return places, float(s[:2].pow(2).sum()) / total if total else 1.0
 
 
 def check_embed(cap: Capture) -> Check:

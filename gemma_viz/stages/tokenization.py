@@ -1,13 +1,17 @@
 """Tokenization: how the text was cut, what each piece is, and what cutting it otherwise would cost."""
 
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
+
+from torch.nn.functional import cosine_similarity
 
 from gemma_viz.capture import Capture
-from gemma_viz.stages import Check
+from gemma_viz.stages import Check, around
 from gemma_viz.steps import bpe
 from gemma_viz.tokens import SPACE, Token
 
+LONGEST_WORD = 24  # tokens
+CUTS_SHOWN = 6
 CHARACTERS_CHECKED = 600  # merging in plain Python takes time that grows with the square of the length
 
 
@@ -50,6 +54,37 @@ class Tokenization:
     round_trip: bool
 
 
+@dataclass(frozen=True)
+class Merging:
+    """A word, as byte-pair encoding puts it together.
+
+    word: str, as the vocabulary writes it
+    states: tuple of tuple of str: its single characters (or bytes), then the pieces after every merge
+    merges: (piece, rank) of what was joined at each step; the rank is the id, and a lower one goes first
+    n_cuts: int, in how many ways the word can be cut into entries of the vocabulary
+    fewest: tuple of tuple of str, some of those, with the fewest pieces
+    """
+
+    word: str
+    states: tuple[tuple[str, ...], ...]
+    merges: tuple[tuple[str, int], ...]
+    n_cuts: int
+    fewest: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """text: str; pieces: tuple of str; ids: tuple of int
+
+    similarity: float, cosine of its embedding row to the selected token's; None where it is several tokens
+    """
+
+    text: str
+    pieces: tuple[str, ...]
+    ids: tuple[int, ...]
+    similarity: float | None
+
+
 def tokenization(cap: Capture) -> Tokenization:
     """How the capture's text was cut."""
     spec, tokenizer = cap.model.spec, cap.model.tokenizer
@@ -69,6 +104,68 @@ def tokenization(cap: Capture) -> Tokenization:
     )
 
 
+def word_at(cap: Capture, position: int) -> range:
+    """The positions of the word around a token: from a piece that begins with a space to the next one.
+
+    A control token, a byte or white space stands by itself. Of writing without spaces at most `LONGEST_WORD` tokens.
+    """
+    tokens = cap.tokens
+    if not _is_letters(tokens[position]):
+        return range(position, position + 1)
+    start, stop = position, position + 1
+    while start > 0 and not tokens[start].piece.startswith(SPACE) and _is_letters(tokens[start - 1]):
+        start -= 1
+    while stop < len(tokens) and not tokens[stop].piece.startswith(SPACE) and _is_letters(tokens[stop]):
+        stop += 1
+    shown = around(position - start, stop - start, LONGEST_WORD)
+    return range(start + shown.start, start + shown.stop)
+
+
+def merging(cap: Capture, position: int) -> Merging:
+    """How the word around a token was put together, and how else it could be cut."""
+    ids = cap.model.vocabulary.ids
+    word = "".join(cap.tokens[i].piece for i in word_at(cap, position))
+    if cap.tokens[position].special or cap.tokens[position].byte is not None:
+        return Merging(word, ((word,),), (), 1, ((word,),))
+    states = bpe(word, ids)
+    joined = tuple(
+        next(new for new, old in zip(after, before, strict=False) if new != old) for before, after in pairwise(states)
+    )
+    n_cuts, fewest = _cuts(word, ids)
+    return Merging(word, tuple(map(tuple, states)), tuple((piece, ids[piece]) for piece in joined), n_cuts, fewest)
+
+
+def variants(cap: Capture, position: int) -> tuple[Variant, ...]:
+    """The word around a token in other spellings, each with and without a space before it."""
+    model = cap.model
+    word = "".join(cap.tokens[i].text for i in word_at(cap, position)).strip()
+    own = model.embedding[cap.tokens[position].id].float()
+    spellings = dict.fromkeys((word, word.lower(), word.capitalize(), word.upper()))
+    found = []
+    for text in [space + spelling for spelling in spellings for space in (" ", "") if spelling]:
+        pieces = tuple(model.tokenizer.tokenize(text))
+        ids = tuple(map(model.token_id, pieces))
+        similarity = float(cosine_similarity(model.embedding[ids[0]].float(), own, dim=0)) if len(ids) == 1 else None
+        found.append(Variant(text, pieces, ids, similarity))
+    return tuple(found)
+
+
+def _is_letters(token: Token) -> bool:
+    return not token.special and token.byte is None and bool(token.text.strip())
+
+
+def _cuts(word: str, ids: dict[str, int]) -> tuple[int, tuple[tuple[str, ...], ...]]:
+    """In how many ways a word can be cut into entries of the vocabulary, and those of the fewest pieces."""
+    ways = [1] + [0] * len(word)
+    best: list[list[tuple[str, ...]]] = [[()], *([] for _ in word)]
+    for stop in range(1, len(word) + 1):
+        starts = [start for start in range(stop) if word[start:stop] in ids]
+        ways[stop] = sum(ways[start] for start in starts)
+        cuts = ((*cut, word[start:stop]) for start in starts for cut in best[start])
+        best[stop] = sorted(cuts, key=len)[:CUTS_SHOWN]
+    return ways[-1], tuple(best[-1])
+
+
 def check_bpe(cap: Capture) -> Check:
     """Merge the text by `steps.bpe` and count the tokens that come out otherwise.
 
@@ -83,7 +180,7 @@ def check_bpe(cap: Capture) -> Check:
     for is_whole, run in groupby(own, key=lambda token: token.id in whole):
         run_tokens = list(run)
         text = cap.text[_start(run_tokens[0]) : _end(run_tokens[-1])]
-        mine += [token.piece for token in run_tokens] if is_whole else bpe(text, vocabulary)
+        mine += [token.piece for token in run_tokens] if is_whole else bpe(text, vocabulary)[-1]
     models = [token.piece for token in own]
     wrong = sum(a != b for a, b in zip(mine, models, strict=False)) + abs(len(mine) - len(models))
     return Check(bpe, "bpe(text, vocabulary)", f"{len(mine)} pieces", wrong, len(models))

@@ -42,7 +42,9 @@ EXAMPLES = {
 ICON = Path(__file__).parent / "icon.png"  # a name of an icon would be fetched from the internet
 NOTICE = Path(__file__).parents[2] / "NOTICE"
 
-MODEL_DEPENDENT = "layer", "head", "token", "neuron", "pair"  # their ranges differ from model to model
+TOKEN_DEPENDENT = ("merge",)  # what is shown of one token; another one begins at the default
+PROMPT_DEPENDENT = ("token", *TOKEN_DEPENDENT)
+MODEL_DEPENDENT = ("layer", "head", "neuron", "pair", *PROMPT_DEPENDENT)  # their ranges differ from model to model
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def _sidebar(view: View) -> tuple[str, str]:
             view.page_link(page, page_title)
         name = view.choice("model", "Model", offered_models(), resets=MODEL_DEPENDENT, format_func=label)
         prompt = view.text(
-            "prompt", "Prompt", DEFAULT_PROMPT, st.text_area, resets=("token",), height=110, help=PROMPT_HELP
+            "prompt", "Prompt", DEFAULT_PROMPT, st.text_area, resets=PROMPT_DEPENDENT, height=110, help=PROMPT_HELP
         )
         # The click takes the focus out of the text area, which is what hands its text over.
         st.button("Run", type="primary", width="stretch")
@@ -132,7 +134,7 @@ def _sidebar(view: View) -> tuple[str, str]:
 
 
 def _take_example(view: View, example: str) -> None:
-    view.set(token=None, **view.text_parameters("prompt", example, DEFAULT_PROMPT))
+    view.set(**dict.fromkeys(PROMPT_DEPENDENT), **view.text_parameters("prompt", example, DEFAULT_PROMPT))
 
 
 def _steps(view: View, title: str) -> None:
@@ -150,7 +152,7 @@ def _strip(page: Page) -> None:
     last = len(page.cap) - 1
 
     def pick(position: int) -> None:
-        page.view.set(token=None if position == last else str(position))
+        page.view.set(**dict.fromkeys(TOKEN_DEPENDENT), token=None if position == last else str(position))
 
     token_strip(page.cap.tokens, page.position, pick, key="tokens")
     shown = page.cap.tokens[page.position]

@@ -137,6 +137,22 @@ class View:
         self._draw(name, str(options), st.selectbox, store, label=label, options=options, index=index, **widget_options)
         return value
 
+    def step(self, name: str, label: str, options: Sequence[str], default: str) -> str:
+        """One of some texts in their order, with a slider; the default is the last where `default` is not one of them."""
+        default = default if default in options else options[-1]
+        text = self.params.get(name, default)
+        value = text if text in options else default
+        if value != text:
+            self.note(f"There is no {name} {words.code(visible(text[:20]))} here. Shown is {value}.")
+        if len(options) == 1:
+            return value
+
+        def store(option: str) -> None:
+            self._store({name: None if option == default else option})
+
+        self._draw(name, str(options), st.select_slider, store, label=label, options=options, value=value)
+        return value
+
     def toggle(self, name: str, label: str) -> bool:
         """A switch, off unless the address says otherwise."""
         value = self.params.get(name) == "1"

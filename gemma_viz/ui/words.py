@@ -35,6 +35,11 @@ def code(text: str) -> str:
     return f"{fence}{pad}{text}{pad}{fence}"
 
 
+def pieces(texts: Sequence[str]) -> str:
+    """Pieces of text side by side, as inline code in Markdown."""
+    return " ".join(code(text) for text in texts)
+
+
 def literal(text: str) -> str:
     r"""Text for Markdown to show as it is, whatever characters it holds.
 
@@ -51,6 +56,37 @@ def longest_run(text: str, character: str) -> int:
         current = current + 1 if c == character else 0
         longest = max(longest, current)
     return longest
+
+
+def parsed_sum(text: str) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+    """The words that are added, those that are subtracted, and the one expected after "=", or "".
+
+    >>> parsed_sum("king - man + woman = queen")
+    (('king', 'woman'), ('man',), 'queen')
+    """
+    left, _, right = text.partition("=")
+    plus: list[str] = []
+    minus: list[str] = []
+    sign = "+"
+    for part in re.findall(r"(?<!\S)[+−-](?!\S)|[^\s]+", left):
+        if part in ("+", "-", "−"):
+            sign = part
+        else:
+            (plus if sign == "+" else minus).append(part)
+            sign = "+"
+    return tuple(plus), tuple(minus), right.strip()
+
+
+def groups_compared(within: float, between: float) -> str:
+    """What the average similarities inside groups and between them say, in Markdown."""
+    if math.isnan(within) or math.isnan(between):
+        return "With two groups of at least two words each, their average similarities could be compared."
+    relation = "closer" if within > between + 0.02 else "further apart" if within < between - 0.02 else "as close"
+    than = "as" if relation == "as close" else "than"
+    return (
+        f"Two words of one group have an average similarity of **{within:.2f}**, two words of different groups one of "
+        f"**{between:.2f}**: within a group they are {relation} {than} between groups."
+    )
 
 
 def what_happened(values: Comparison, labels: Sequence[str], without: str) -> str:

@@ -13,7 +13,7 @@ SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 CHARTS = {
     "": 1,
     "Tokenization": 1,
-    "Embedding": 4,
+    "Embedding": 7,
     "Transformer_layer": 3,
     "Attention": 5,
     "RoPE": 4,

@@ -12,7 +12,7 @@ from gemma_viz.figures import output as draw_output
 from gemma_viz.figures import residual as draw_residual
 from gemma_viz.figures import rope as draw_rope
 from gemma_viz.figures import tokenization as draw_tokenization
-from gemma_viz.stages import attention, embedding, mlp, output, residual, rope, tokenization
+from gemma_viz.stages import attention, embedding, mlp, output, residual, rope, tokenization, vocabulary
 from gemma_viz.tokens import visible
 from tests.stages.conftest import by_layer
 
@@ -32,16 +32,19 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
     texts = [[visible(text) for text in row] for row in predictions.texts]
     compared = output.compare(cap, gv.Edits(rope=False), position)
     near = embedding.nearest(cap, position)
+    similar = embedding.word_similarity(cap.model, (("the", "cat", "red"), ("to", "it", "move")))
+    smaller = [vocabulary.smaller_vocabulary(cap.model, cap.text, size) for size in vocabulary.sizes(cap.model)[::4]]
     maps = attention.attention_overview(by_layer(attention.small_maps, cap), len(cap))
     scales = residual.residual(by_layer(residual.layer_scales, cap), cap.model.spec.norm_eps)
     return {
         "tokenization.lengths": draw_tokenization.lengths(tokenization.tokenization(cap)),
+        "tokenization.by_vocabulary_size": draw_tokenization.by_vocabulary_size(smaller, 1000),
         "embedding.rows": draw_embedding.rows(embedding.embedding(cap), names, position),
         "embedding.norms": draw_embedding.norms(embedding.embedding(cap), names, position),
         "embedding.nearest": draw_embedding.nearest(near, label, near.texts),
-        "embedding.similarity": draw_embedding.similarity(
-            embedding.word_similarity(cap.model, ("the", "cat", "red", "to", "it", "move"))
-        ),
+        "embedding.similarity": draw_embedding.similarity(similar),
+        "embedding.places": draw_embedding.places(similar),
+        "embedding.row_norms": draw_embedding.row_norms(embedding.row_norms(cap.model), 1.0, label),
         "residual.scale": draw_residual.scale(scales, names, position),
         "residual.share": draw_residual.share(scales, label, position),
         "residual.divisor": draw_residual.divisor(scales, label, position),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import TextArea
 
 from gemma_viz.ui.page import PAGES
 
@@ -27,6 +28,10 @@ def open_page(page: str, **parameters: str) -> AppTest:
     return app.run()
 
 
+def prompt_of(app: AppTest) -> TextArea:
+    return next(area for area in app.text_area if area.label == "Prompt")
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_opens_on_every_family(offered: list[str], page: str, family: str) -> None:
@@ -39,11 +44,11 @@ def test_every_page_opens_on_every_family(offered: list[str], page: str, family:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_page_but_the_first_two_leaves_its_step_out(offered: list[str], page: str) -> None:
+def test_every_page_but_the_first_shows_what_if(offered: list[str], page: str) -> None:
     app = open_page(page)
     charts = len(app.get("plotly_chart"))
     if not app.toggle:
-        assert page in ("app.py", "pages/1_Tokenization.py")
+        assert page == "app.py"
         return
     app.toggle[0].set_value(True).run()
     assert not app.exception
@@ -54,10 +59,10 @@ def test_every_page_but_the_first_two_leaves_its_step_out(offered: list[str], pa
 def test_a_text_that_is_too_long_gets_a_sentence_and_stays(offered: list[str], page: str) -> None:
     app = open_page(page)
     text = "a" * 100_000
-    app.text_area[0].set_value(text).run()
+    prompt_of(app).set_value(text).run()
     assert not app.exception
     assert "the limit is" in app.error[0].value
-    assert app.text_area[0].value == text
+    assert prompt_of(app).value == text
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\t", "🙂", "שלום", "\x00\x1b[31m", "<bos><end_of_turn>", "<script>"])
@@ -66,7 +71,7 @@ def test_every_page_takes_odd_texts(offered: list[str], page: str, text: str) ->
     app = open_page(page, prompt=text)
     assert not app.exception
     assert not app.error
-    assert app.text_area[0].value == text
+    assert prompt_of(app).value == text
 
 
 def test_a_model_outside_the_operators_list_cannot_be_asked_for(offered: list[str]) -> None:
