@@ -83,12 +83,15 @@ def load(
 
     name: None or "embedded" for the embedded Gemma 3 270M, a hub id, or the path of a checkpoint folder
     device: default CUDA, else MPS, else CPU
-    dtype: default bfloat16 on a GPU; on the CPU float32 where memory allows, else bfloat16
+    dtype: default bfloat16 on a GPU; on the CPU float32 where memory allows, else bfloat16. Not float16: the values of
+        Gemma's residual stream go beyond what it can hold
     token_limit: default `$GEMMA_VIZ_MAX_TOKENS`, else the context length or what the free memory holds
     progress: is called with the share done, 0 to 1, and what is going on
 
     Raises ModelNotFound, ModelGated, ModelOffline, ModelTooLarge, NotAGemma, EmbeddedModelError or BadSetting.
     """
+    if dtype == torch.float16:
+        raise BadSetting("float16 ends at 65,504, and Gemma's residual stream goes beyond. Choose bfloat16 or float32.")
     name = name or EMBEDDED
     shown = label(str(name))
     limit = token_limit or _token_limit()

@@ -75,6 +75,10 @@ with right:
         + (f", {spaces}, and stands for {len(piece.utf8)} bytes of the text." if piece.kind == "text" else ".")
     )
     st.markdown(
+        f"Its neighbours in the list are {words.pieces(values.neighbours[page.position])}: ids follow the order in "
+        "which training made the entries, not their meaning."
+    )
+    st.markdown(
         "The cut loses nothing: joined again, the pieces give exactly the prompt."
         if values.round_trip
         else "Joined again, the pieces do not give exactly the prompt: the names of special tokens in it were read as "
@@ -87,9 +91,9 @@ built = live.values(merging, page.cap, page.position)
 n_merges = len(built.merges)
 if n_merges:
     st.markdown(
-        f"Training counted which two neighbouring pieces stand together most often, joined them into a new entry, and "
-        f"began again, for {len(page.cap.model.vocabulary.merges):,} pairs. A text is cut by the same joins in the "
-        f"same order. {words.code(built.word)} begins as {len(built.states[0])} single characters:"
+        "Training counted which two neighbouring pieces stand together most often, joined them into a new entry, and "
+        "began again. A text is cut by the same joins in the same order. "
+        f"{words.code(built.word)} begins as {len(built.states[0])} single characters:"
     )
     done = page.view.integer("merge", "Merges done", 0, n_merges, default=n_merges)
     st.markdown("### " + words.pieces(built.states[done]))

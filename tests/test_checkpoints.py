@@ -278,3 +278,8 @@ def test_a_limit_that_is_no_number_is_named(
     monkeypatch.setenv("GEMMA_VIZ_MAX_TOKENS", value)
     with pytest.raises(BadSetting, match=f"GEMMA_VIZ_MAX_TOKENS is '{value}'"):
         load_tiny(tiny_checkpoints["gemma1"])
+
+
+def test_float16_is_refused_since_the_stream_would_overflow(tiny_checkpoints: dict[str, Path]) -> None:
+    with pytest.raises(BadSetting, match="float16 ends at 65,504"):
+        gv.load(tiny_checkpoints["gemma1"], dtype=torch.float16)

@@ -25,6 +25,7 @@ from gemma_viz.stages.embedding import Embedding, RowNorms, WordSimilarity
 ROWS_SHOWN = 48
 COLUMNS_SHOWN = 256
 TOKENS_IN_BARS = 64
+NAMES_STAND = ("top center", "bottom center", "middle right", "middle left")  # so that near points keep theirs apart
 
 
 def rows(values: Embedding, labels: Sequence[str], selected: int) -> go.Figure:
@@ -160,7 +161,7 @@ def places(values: WordSimilarity) -> go.Figure:
             y=values.places[members, 1],
             mode="markers+text",
             text=[plain(values.words[i]) for i in members],
-            textposition="top center",
+            textposition=[NAMES_STAND[i % len(NAMES_STAND)] for i in range(len(members))],
             marker={"size": 10, "color": CATEGORICAL[group % len(CATEGORICAL)]},
             name=f"line {group + 1}",
             hovertemplate="%{text}<extra></extra>",
@@ -183,10 +184,11 @@ def places(values: WordSimilarity) -> go.Figure:
 def row_norms(values: RowNorms, length: float, label: str) -> go.Figure:
     """Histogram on a log axis: lengths of all rows of the table, by kind of entry; one token's is marked."""
     every = np.concatenate(list(values.norms.values()))
-    edges = np.linspace(0, float(np.quantile(every, 0.9999)) * 1.05, 61)
+    low, high = np.quantile(every, [0.0001, 0.9999])  # a few rows far away would squeeze the others into one bar
+    edges = np.linspace(low, max(high, low + 1e-3), 61)
     figure = go.Figure()
     for i, (kind, norms) in enumerate(values.norms.items()):
-        counts, _ = np.histogram(np.minimum(norms, edges[-1]), edges)
+        counts, _ = np.histogram(np.clip(norms, edges[0], edges[-1]), edges)
         figure.add_bar(
             x=(edges[:-1] + edges[1:]) / 2,
             y=counts,

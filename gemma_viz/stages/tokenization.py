@@ -34,6 +34,7 @@ class Piece:
 @dataclass(frozen=True)
 class Tokenization:
     """pieces: tuple of Piece, one for each token
+    neighbours: for each token the entries before and after it in the vocabulary, tuple of str
 
     n_bytes, n_characters, n_words: int, lengths of the text; words are what white space separates
     n_tokens: int, without the ones the tokenizer added
@@ -43,6 +44,7 @@ class Tokenization:
     """
 
     pieces: tuple[Piece, ...]
+    neighbours: tuple[tuple[str, ...], ...]
     n_bytes: int
     n_characters: int
     n_words: int
@@ -92,6 +94,7 @@ def tokenization(cap: Capture) -> Tokenization:
     own = [token for token in cap.tokens if token.span]
     return Tokenization(
         pieces=tuple(_piece(token) for token in cap.tokens),
+        neighbours=tuple(_neighbours(cap.model.vocabulary.pieces, token.id) for token in cap.tokens),
         n_bytes=len(cap.text.encode()),
         n_characters=len(cap.text),
         n_words=len(cap.text.split()),
@@ -184,6 +187,10 @@ def check_bpe(cap: Capture) -> Check:
     models = [token.piece for token in own]
     wrong = sum(a != b for a, b in zip(mine, models, strict=False)) + abs(len(mine) - len(models))
     return Check(bpe, "bpe(text, vocabulary)", f"{len(mine)} pieces", wrong, len(models))
+
+
+def _neighbours(pieces: tuple[str, ...], id: int) -> tuple[str, ...]:
+    return tuple(pieces[near] for near in (id - 1, id + 1) if 0 <= near < len(pieces))
 
 
 def _start(token: Token) -> int:

@@ -138,7 +138,7 @@ class View:
         return value
 
     def step(self, name: str, label: str, options: Sequence[str], default: str) -> str:
-        """One of some texts in their order, with a slider; the default is the last where `default` is not one of them."""
+        """One of some texts in their order, with a slider. Where `default` is not one of them, the last one is."""
         default = default if default in options else options[-1]
         text = self.params.get(name, default)
         value = text if text in options else default

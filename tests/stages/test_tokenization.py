@@ -40,6 +40,9 @@ def test_pieces_say_what_they_are(embedded: gv.Model) -> None:
     assert values.pieces[2].spaces == 2
     assert (values.n_bytes, values.n_characters, values.n_words) == (20, 18, 2)
     assert values.n_byte_pieces == 256
+    pieces = {id: piece for piece, id in embedded.tokenizer.get_vocab().items()}
+    for piece, near in zip(values.pieces, values.neighbours, strict=True):
+        assert near == (pieces[piece.token.id - 1], pieces[piece.token.id + 1])
 
 
 def word(cap: gv.Capture, position: int) -> str:
