@@ -78,7 +78,8 @@ def pattern(values: Head, labels: Sequence[str], query: int) -> go.Figure:
             x=np.array(shown),
             y=np.array(shown),
             zmin=0,
-            zmax=1,
+            # In a long row no weight is near 1; the scale beside the picture says where its own ends.
+            zmax=1 if short else float(np.nanquantile(values.pattern, 0.999)),
             colorscale=colour_scale(SEQUENTIAL),
             colorbar={"title": {"text": "weight"}, "thickness": 12},
             customdata=[[f"{q} looks at {k}" for k in hover] for q in hover] if short else None,
