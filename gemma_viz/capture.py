@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 KEPT = ("resid_pre", "rot_k", "values")  # of every layer; the last layer's resid_post comes with them
 # In the order in which a layer makes them; a replay stops after the last.
 INSIDE_ATTENTION = ("attn_in", "q", "k", "v", "rot_q", "rot_k", "z", "attn_projected", "attn_out")
+INSIDE_SUBLAYERS = ("attn_projected", "attn_out", "resid_mid", "mlp_projected", "mlp_out")
 INSIDE_MLP = ("mlp_in", "gate", "up", "act", "mlp_projected", "mlp_out")
 
 
@@ -105,6 +106,22 @@ class MLP:
     act: Tensor
     projected: Tensor
     out: Tensor
+
+
+@dataclass(frozen=True)
+class Sublayers:
+    """What the two sublayers of a layer add to the stream. Float32 [position, d_model], on the CPU.
+
+    attn_projected, mlp_projected: what they give
+    attn_out, mlp_out: what is added to the stream: the same, or (Gemma 2, 3) its norm
+    resid_mid: the stream between them
+    """
+
+    attn_projected: Tensor
+    attn_out: Tensor
+    resid_mid: Tensor
+    mlp_projected: Tensor
+    mlp_out: Tensor
 
 
 @dataclass(frozen=True)
@@ -189,7 +206,7 @@ class Capture:
             out=values["attn_out"],
             scale=spec.attention_scale,
             softcap=spec.attention_softcap,
-            causal=self.edits.causal_mask,
+            causal=self.edits.takes("causal_mask", index),
             window=spec.window(index),
         )
 
@@ -204,6 +221,10 @@ class Capture:
             projected=values["mlp_projected"],
             out=values["mlp_out"],
         )
+
+    def sublayers(self, layer: int) -> Sublayers:
+        """What the two sublayers of a layer make, by replaying the layer."""
+        return Sublayers(**self._replay(self._layer(layer), INSIDE_SUBLAYERS))
 
     def replayed_resid_post(self, layer: int) -> Tensor:
         """What the layer gives when it is called again.
@@ -239,11 +260,23 @@ class Capture:
         """The k likeliest tokens after every position, as the output would read them off the stream after a layer.
 
         targets: int64 [position], a token of interest at each, whose rank and probability are given too
-        layer: the last gives the model's own prediction, an earlier one the "logit lens" (nostalgebraist, 2020)
+        layer: the last gives the model's own prediction, an earlier one the "logit lens"
         """
         stream = self._stream[self._layer(layer) + 1]
         with running(Run((), self.edits)):
             return rank(self.model.unembed, self.model.hf.model.norm(stream)[0], targets, k)
+
+    def lens(self, position: int, target: int, k: int = 10) -> Ranking:
+        """The "logit lens" for one position: `ranking` at every depth, from what enters the first layer to the last.
+
+        target: the id of a token of interest. The rows of the result are n_layers + 1 depths.
+        Source: nostalgebraist, interpreting GPT: the logit lens (2020).
+        """
+        index = self._position(position)
+        with running(Run((), self.edits)):
+            rows = torch.cat([stream[:, index] for stream in self._stream])
+            normed = self.model.hf.model.norm(rows)
+            return rank(self.model.unembed, normed, torch.full((len(rows),), target), k)
 
     def _replay(self, layer: int, names: tuple[str, ...]) -> dict[str, Tensor]:
         """Call one layer again on what entered it, up to the last of the named values.

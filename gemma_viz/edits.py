@@ -14,6 +14,9 @@ class Edits:
     rope: rotate queries and keys by their position; off, attention cannot tell where a token stands
     mlp: every MLP sublayer; off, it adds nothing to the stream
     final_norm: RMSNorm before the output projection
+    attention_norms, mlp_norms: as `norms`, of one of the two kinds of sublayer only
+    layers: the layers in which the steps are left out, frozenset of int; None for all. The rescaling of the embedding
+        and the final norm belong to no layer
 
     `Edits()` changes nothing, bit for bit. A value is hashable, and names a capture together with model and text.
     """
@@ -25,11 +28,19 @@ class Edits:
     rope: bool = True
     mlp: bool = True
     final_norm: bool = True
+    attention_norms: bool = True
+    mlp_norms: bool = True
+    layers: frozenset[int] | None = None
+
+    def takes(self, step: str, layer: int | None = None) -> bool:
+        """Whether the run takes a step, named as the fields are, in a layer (None: in the step's only place)."""
+        spared = layer is not None and self.layers is not None and layer not in self.layers
+        return getattr(self, step) or spared
 
     @property
     def off(self) -> tuple[str, ...]:
-        """Names of the steps left out, in the order of the model."""
-        return tuple(field.name for field in fields(self) if not getattr(self, field.name))
+        """Names of the steps left out, in the order of the fields."""
+        return tuple(field.name for field in fields(self) if getattr(self, field.name) is False)
 
 
 UNCHANGED = Edits()

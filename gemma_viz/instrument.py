@@ -77,20 +77,23 @@ def instrument(hf: PreTrainedModel, spec: ModelSpec) -> None:
         if isinstance(module, nn.Linear) and module.bias is None:
             module.forward = _linear_forward(module)
     hf.model.embed_tokens.register_forward_hook(_embedding_hook())
-    hf.model.norm.register_forward_hook(_skip_hook("final_norm"))
+    hf.model.norm.register_forward_hook(_skip_hook(("final_norm",)))
     for index, layer in enumerate(hf.model.layers):
-        _edit_layer(layer, spec)
+        _edit_layer(layer, index, spec)
         _probe_layer(layer, index, spec)
 
 
-def _edit_layer(layer: Submodules, spec: ModelSpec) -> None:
-    layer.input_layernorm.register_forward_hook(_skip_hook("norms"))
-    layer.post_attention_layernorm.register_forward_hook(_skip_hook("norms"))
+def _edit_layer(layer: Submodules, index: int, spec: ModelSpec) -> None:
+    attention_norms, mlp_norms = ("norms", "attention_norms"), ("norms", "mlp_norms")
+    layer.input_layernorm.register_forward_hook(_skip_hook(attention_norms, index))
     if spec.post_norms:
-        layer.pre_feedforward_layernorm.register_forward_hook(_skip_hook("norms"))
-        layer.post_feedforward_layernorm.register_forward_hook(_skip_hook("norms"))
-    _attention_update(layer, spec).register_forward_hook(_silence_hook("attention"))
-    _mlp_update(layer, spec).register_forward_hook(_silence_hook("mlp"))
+        layer.post_attention_layernorm.register_forward_hook(_skip_hook(attention_norms, index))
+        layer.pre_feedforward_layernorm.register_forward_hook(_skip_hook(mlp_norms, index))
+        layer.post_feedforward_layernorm.register_forward_hook(_skip_hook(mlp_norms, index))
+    else:  # this name, which means another place
+        layer.post_attention_layernorm.register_forward_hook(_skip_hook(mlp_norms, index))
+    _attention_update(layer, spec).register_forward_hook(_silence_hook("attention", index))
+    _mlp_update(layer, spec).register_forward_hook(_silence_hook("mlp", index))
 
 
 def _probe_layer(layer: Submodules, index: int, spec: ModelSpec) -> None:
@@ -149,7 +152,7 @@ def _layer_hook(index: int) -> Callable[..., Any]:
         if run is None:
             return None
         run.see("resid_pre", index, args[0])
-        if run.edits.rope:
+        if run.edits.takes("rope", index):
             return None
         cos, sin = kwargs["position_embeddings"]
         return args, kwargs | {"position_embeddings": (torch.ones_like(cos), torch.zeros_like(sin))}
@@ -172,29 +175,29 @@ def _embedding_hook() -> Callable[..., Tensor | None]:
 
     def hook(module: nn.Embedding, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
         run = _run.get()
-        if run is None or run.edits.embedding_scale:
+        if run is None or run.edits.takes("embedding_scale"):
             return None
         return nn.functional.embedding(args[0], module.weight)
 
     return hook
 
 
-def _skip_hook(step: str) -> Callable[..., Tensor | None]:
-    """The module hands on what it was given."""
+def _skip_hook(steps: tuple[str, ...], layer: int | None = None) -> Callable[..., Tensor | None]:
+    """The module hands on what it was given, where one of these steps is left out."""
 
     def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
         run = _run.get()
-        return None if run is None or getattr(run.edits, step) else args[0]
+        return None if run is None or all(run.edits.takes(step, layer) for step in steps) else args[0]
 
     return hook
 
 
-def _silence_hook(step: str) -> Callable[..., Tensor | None]:
+def _silence_hook(step: str, layer: int) -> Callable[..., Tensor | None]:
     """The module gives zeros."""
 
     def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
         run = _run.get()
-        return None if run is None or getattr(run.edits, step) else torch.zeros_like(output)
+        return None if run is None or run.edits.takes(step, layer) else torch.zeros_like(output)
 
     return hook
 
@@ -222,8 +225,8 @@ def _attention(
     run.see("rot_q", module.layer_idx, query)
     run.see("rot_k", module.layer_idx, key)
     run.see("values", module.layer_idx, value)
-    window = getattr(module, "sliding_window", None)
-    z = attend(query, key, value, scale=scaling, softcap=softcap, causal=run.edits.causal_mask, window=window)
+    causal, window = run.edits.takes("causal_mask", module.layer_idx), getattr(module, "sliding_window", None)
+    z = attend(query, key, value, scale=scaling, softcap=softcap, causal=causal, window=window)
     return z.transpose(1, 2).contiguous(), None
 
 

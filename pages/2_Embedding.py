@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from gemma_viz.edits import Edits
 from gemma_viz.errors import SeveralTokens
 from gemma_viz.figures import embedding as draw
 from gemma_viz.stages.embedding import (
@@ -126,7 +127,7 @@ panels.why(
     f"{words.code(page.label)} a vector of length {words.size(update)}. That is {words.size(update / scaled)} times "
     f"the length of the rescaled row; of the row as stored it would be {words.size(update / raw)} times. Leave the "
     "rescaling out and see what becomes of the prediction.",
-    step="embedding_scale",
+    edits=Edits(embedding_scale=False),
     without="the rescaling",
 )
 end_page(page)

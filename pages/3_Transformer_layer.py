@@ -1,11 +1,37 @@
 """Transformer layer: the residual stream, what is added to it, and RMSNorm."""
 
+from dataclasses import replace
+
+import pandas as pd
 import streamlit as st
 
+from gemma_viz.edits import Edits
+from gemma_viz.errors import SeveralTokens
 from gemma_viz.figures import residual as draw
-from gemma_viz.stages.residual import check_rms_norm, layer_scales, residual
+from gemma_viz.stages.embedding import token_of_word
+from gemma_viz.stages.residual import (
+    check_rms_norm,
+    depth_similarity,
+    layer_scales,
+    lens,
+    norm_in_numbers,
+    norm_places,
+    residual,
+    stream_scales,
+    stream_scales_without,
+)
+from gemma_viz.tokens import visible
 from gemma_viz.ui import live, panels, words
 from gemma_viz.ui.page import end_page, start_page
+
+COMPONENTS_SHOWN = 8
+
+WITHOUT = {
+    "all": (Edits(norms=False), "all norms of the layers"),
+    "attention": (Edits(attention_norms=False), "the norms around attention"),
+    "mlp": (Edits(mlp_norms=False), "the norms around the MLP"),
+    "final": (Edits(final_norm=False), "the final norm"),
+}
 
 page = start_page(
     "Transformer layer",
@@ -13,7 +39,7 @@ page = start_page(
     "it. Each reads a normalised copy and adds its result.",
 )
 spec = page.cap.model.spec
-values = residual(live.values_by_layer(layer_scales, page.cap, "Scales of the stream"), spec.norm_eps)
+values = residual(live.values_by_layer(layer_scales, page.cap, "Scales of the stream"), spec)
 scale = values.stream_rms[:, page.position]
 
 st.subheader("What happens")
@@ -28,30 +54,88 @@ st.markdown(
     )
 )
 panels.chart(draw.scale(values, page.labels, page.position), key="scale")
+st.markdown(words.first_token(values.stream_rms, page.labels[0]))
 left, right = st.columns(2, gap="large")
 with left:
     panels.chart(draw.share(values, page.label, page.position), key="share")
     st.caption("0: the update hardly changes the stream. 1: it swamps it. At 0.71 both are equally large.")
 with right:
-    panels.chart(draw.divisor(values, page.label, page.position), key="divisor")
-    st.caption("Whatever the stream's scale, after the division the sublayer reads numbers of the same size.")
+    panels.chart(draw.cosine(values, page.label, page.position), key="cosine")
+    st.caption("Above 0 the update adds to the direction the stream has, below 0 it takes away from it.")
 
-st.subheader("One norm, in numbers")
-layer = page.choose_layer()
-panels.code(live.values(check_rms_norm, page.cap, layer))
-st.caption(
-    f"Before layer {layer}'s attention the stream of {words.code(page.label)} is divided by "
-    f"{words.size(values.attention_divisor[layer, page.position])}, then each component is multiplied with its learned "
-    "weight plus 1."
+st.subheader("One token on its way")
+asked = page.view.text("follow", "Follow this token (empty: the model's answer)", "").strip()
+try:
+    target = token_of_word(page.cap.model, asked) if asked else None
+except SeveralTokens as several:
+    st.info(str(several))
+    target = None
+seen = live.values(lens, page.cap, page.position, target)
+lens_labels = [[visible(text) for text in row] for row in seen.texts]
+answer = words.code(lens_labels[-1][0])
+st.markdown(
+    f"If the stream of {words.code(page.label)} went to the output from an earlier depth, this is what would be "
+    f"predicted. The final answer {answer} leads "
+    + (f"from depth {seen.leads_from} of {spec.n_layers} on." if seen.leads_from else "at every depth.")
 )
-panels.why(
+panels.chart(draw.lens(seen, lens_labels), key="lens")
+left, right = st.columns(2, gap="large")
+with left:
+    panels.chart(draw.followed(seen, visible(page.cap.model.token_text(seen.target))), key="followed")
+with right:
+    panels.chart(
+        draw.depth_similarity(live.values(depth_similarity, page.cap, page.position), page.label),
+        key="depth_similarity",
+    )
+
+st.subheader("RMSNorm")
+panels.chart(draw.divisor(values, page.label, page.position), key="divisor")
+st.caption("Whatever the stream's scale, after the division the sublayer reads numbers of the same size.")
+left, right = st.columns(2, gap="large")
+with left:
+    layer = page.choose_layer()
+with right:
+    place = page.view.choice("norm", "Norm of this layer", norm_places(spec))
+norm = live.values(norm_in_numbers, page.cap, layer, place, page.position)
+left, right = st.columns(2, gap="large")
+with left:
+    st.markdown(
+        f"**In numbers.** The norm {place} of layer {layer} divides the vector of {words.code(page.label)} by "
+        f"{words.size(norm.rms)} and multiplies each component with a factor of its own. The first of {spec.d_model:,}:"
+    )
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "given": norm.x[:COMPONENTS_SHOWN],
+                f"÷ {words.size(norm.rms)}": norm.x[:COMPONENTS_SHOWN] / norm.rms,
+                "× factor": 1 + norm.weight[:COMPONENTS_SHOWN],
+                "= result": norm.x[:COMPONENTS_SHOWN] / norm.rms * (1 + norm.weight[:COMPONENTS_SHOWN]),
+                "the model has": norm.normed[:COMPONENTS_SHOWN],
+            }
+        ).rename_axis("component"),
+        key="norm_in_numbers",
+    )
+with right:
+    panels.chart(draw.learned_weights(norm, place), key="learned_weights")
+
+panels.code(live.values(check_rms_norm, page.cap, layer))
+edits, without = WITHOUT[
+    page.view.choice("which", "Which norms to leave out", list(WITHOUT), format_func=lambda name: WITHOUT[name][1])
+]
+if page.view.toggle("one", f"Only in layer {layer}"):
+    edits, without = replace(edits, layers=frozenset({layer})), f"{without} of layer {layer}"
+if panels.why(
     page.view,
     page.cap,
     page.position,
     text="Every sublayer was trained on inputs of one size. RMSNorm gives it that size, whatever has been added to "
     "the stream before. Without it a large input makes a large update, and that a larger input for the next sublayer. "
-    "Leave the norms out and see what scale the stream reaches, and whether there is a prediction left.",
-    step="norms",
-    without="the norms in all layers",
-)
+    "Leave norms out and see what scale the stream reaches, and whether there is a prediction left.",
+    edits=edits,
+    without=without,
+):
+    with_norms = live.values(stream_scales, page.cap, page.position)
+    without_norms = live.values(stream_scales_without, page.cap, edits, page.position)
+    panels.chart(draw.with_and_without(with_norms, without_norms, page.label, without), key="with_and_without")
+    st.markdown(words.how_far_the_stream_goes(with_norms, without_norms, without))
 end_page(page)

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from gemma_viz.edits import Edits
 from gemma_viz.figures import attention as draw
 from gemma_viz.stages.attention import attention_overview, check_attention, head, small_maps
 from gemma_viz.ui import live, panels, words
@@ -62,7 +63,7 @@ panels.why(
     page.position,
     text="Without attention every token would be alone: what comes next would depend on the last token only. Leave "
     "attention out, and all the other tokens of the prompt can be changed without any effect.",
-    step="attention",
+    edits=Edits(attention=False),
     without="attention in all layers",
 )
 end_page(page)

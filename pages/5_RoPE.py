@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from gemma_viz.edits import Edits
 from gemma_viz.figures import rope as draw
 from gemma_viz.stages.rope import check_rope, rotation, score_by_offset, vectors, wavelengths
 from gemma_viz.ui import live, panels, words
@@ -55,7 +56,7 @@ panels.why(
     text="Without it a head could not prefer the token just before, nor tell “dog bites man” from “man bites dog” by "
     "their order. The causal mask alone gives a hint: each token sees one more token than the one before it. How much "
     "depends on the prompt: leave the rotation out and see.",
-    step="rope",
+    edits=Edits(rope=False),
     without="RoPE in all layers",
 )
 end_page(page)

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from gemma_viz.edits import Edits
 from gemma_viz.figures import mlp as draw
 from gemma_viz.stages.mlp import activations, check_mlp, neurons
 from gemma_viz.ui import live, panels, words
@@ -46,7 +47,7 @@ panels.why(
     f"weighted sum. The MLP is where a token's own vector is turned into something new, and where most of a layer's "
     f"parameters are: {3 * spec.d_model * spec.d_mlp:,} of them in each layer. The gate makes it more than a matrix: "
     "it lets one part of the vector decide whether another part counts.",
-    step="mlp",
+    edits=Edits(mlp=False),
     without="the MLP in all layers",
 )
 end_page(page)

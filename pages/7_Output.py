@@ -3,6 +3,7 @@
 import pandas as pd
 import streamlit as st
 
+from gemma_viz.edits import Edits
 from gemma_viz.figures import output as draw
 from gemma_viz.stages.output import check_unembed, final_norm, predictions
 from gemma_viz.tokens import visible
@@ -60,7 +61,7 @@ panels.why(
     text=f"The stream has grown through the layers, for {words.code(page.label)} to an RMS of "
     f"{words.size(scales.before[here])}; after the norm it is {words.size(scales.after[here])}. Logits grow with it, "
     "and a softmax over large logits gives nearly everything to one token, whether or not it is the right one.",
-    step="final_norm",
+    edits=Edits(final_norm=False),
     without="the final norm",
 )
 end_page(page)

@@ -17,7 +17,8 @@ import gemma_viz as gv
 from tests.conftest import FAMILIES, PROMPT, load_tiny
 from tests.reference import load_reference
 
-STEPS = tuple(field.name for field in fields(gv.Edits))
+STEPS = ("embedding_scale", "norms", "attention", "causal_mask", "rope", "mlp", "final_norm")
+NORM_KINDS = ("attention_norms", "mlp_norms")
 
 # Changes a model, or the arguments of its call.
 Surgery = Callable[[PreTrainedModel, dict[str, Any]], None]
@@ -126,7 +127,7 @@ def test_a_step_left_out_is_left_out(family: str, steps: tuple[str, ...], reques
     assert_same(cap, *operated(request.getfixturevalue(f"{size}_checkpoints")[family], cap.token_ids, steps))
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", [*STEPS, *NORM_KINDS])
 def test_every_step_matters(tiny: gv.Model, step: str) -> None:
     without = tiny.capture(PROMPT, gv.Edits(**{step: False})).logits([-1])
     assert not torch.allclose(without, tiny.capture(PROMPT).logits([-1]), atol=1e-2)
@@ -149,10 +150,57 @@ def test_a_replayed_layer_leaves_out_the_same(family: str, step: str, calm_model
         torch.testing.assert_close(pattern.sum(-1), torch.ones(pattern.shape[:2]))
 
 
+IN_LAYERS = tuple(step for step in STEPS if step not in ("embedding_scale", "final_norm"))
+
+
+@pytest.mark.parametrize("step", [*IN_LAYERS, *NORM_KINDS])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_step_is_left_out_in_the_chosen_layers_only(family: str, step: str, calm_models: dict[str, gv.Model]) -> None:
+    model = calm_models[family]
+
+    def streams(layers: frozenset[int] | None) -> list[Tensor]:
+        cap = model.capture(PROMPT, gv.Edits(**{step: False}, layers=layers))  # type: ignore[arg-type]
+        assert torch.equal(cap.replayed_resid_post(1), cap.resid_post(1))
+        return [cap.resid_post(layer) for layer in range(4)]
+
+    plain = model.capture(PROMPT)
+    untouched = [plain.resid_post(layer) for layer in range(4)]
+    everywhere = streams(None)
+    assert all(map(torch.equal, streams(frozenset()), untouched))
+    assert all(map(torch.equal, streams(frozenset(range(4))), everywhere))
+    assert torch.equal(streams(frozenset({0}))[0], everywhere[0])
+    in_the_third = streams(frozenset({2}))
+    assert all(map(torch.equal, in_the_third[:2], untouched[:2]))
+    assert not torch.equal(in_the_third[2], untouched[2])
+
+
+def test_the_norms_of_one_kind_of_sublayer_are_left_out(tiny: gv.Model) -> None:
+    no_attention_norms = tiny.capture(PROMPT, gv.Edits(attention_norms=False))
+    assert torch.equal(no_attention_norms.attention(0).input, no_attention_norms.resid_pre(0))
+    assert torch.equal(no_attention_norms.attention(0).out, no_attention_norms.attention(0).projected)
+    assert not torch.equal(no_attention_norms.mlp(0).input, no_attention_norms.resid_mid(0))
+    no_mlp_norms = tiny.capture(PROMPT, gv.Edits(mlp_norms=False))
+    assert torch.equal(no_mlp_norms.mlp(0).input, no_mlp_norms.resid_mid(0))
+    assert torch.equal(no_mlp_norms.mlp(0).out, no_mlp_norms.mlp(0).projected)
+    assert torch.equal(no_mlp_norms.attention(0).input, tiny.capture(PROMPT).attention(0).input)
+
+
+def test_the_norms_of_both_kinds_are_all_norms(calm_models: dict[str, gv.Model]) -> None:
+    for model in calm_models.values():
+        both = model.capture(PROMPT, gv.Edits(attention_norms=False, mlp_norms=False))
+        assert torch.equal(both.resid_post(3), model.capture(PROMPT, gv.Edits(norms=False)).resid_post(3))
+
+
+def test_all_steps_are_tested() -> None:
+    assert {field.name for field in fields(gv.Edits)} == {*STEPS, *NORM_KINDS, "layers"}
+
+
 def test_edits_are_values() -> None:
     edits = gv.Edits(rope=False, norms=False)
     assert edits.off == ("norms", "rope")
     assert {edits: 1}[gv.Edits(norms=False, rope=False)] == 1
     assert gv.Edits() != edits
+    assert gv.Edits(rope=False, layers=frozenset({1})) != gv.Edits(rope=False)
+    assert gv.Edits(rope=False, layers=frozenset({1})).off == ("rope",)
     with pytest.raises(FrozenInstanceError):
         edits.rope = True  # type: ignore[misc]

@@ -5,10 +5,21 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from gemma_viz.figures.style import CATEGORICAL, finish, log_axis, plain, short
-from gemma_viz.stages.residual import Residual
+from gemma_viz.figures.style import (
+    CATEGORICAL,
+    DIVERGING,
+    SEQUENTIAL,
+    colour_scale,
+    finish,
+    log_axis,
+    plain,
+    short,
+)
+from gemma_viz.stages import Floats
+from gemma_viz.stages.residual import Lens, NormInNumbers, Residual
 
 LINES_SHOWN = 24
+SYMBOLS = ("circle", "diamond", "square", "x")
 
 
 def scale(values: Residual, labels: Sequence[str], selected: int) -> go.Figure:
@@ -53,12 +64,154 @@ def share(values: Residual, label: str, selected: int) -> go.Figure:
     )
 
 
-def divisor(values: Residual, label: str, selected: int) -> go.Figure:
-    """Lines by layer on a log axis: what the RMSNorm before each sublayer divides by for one token."""
+def cosine(values: Residual, label: str, selected: int) -> go.Figure:
+    """Lines by layer: whether each sublayer's update points the way of the stream it is added to, for one token."""
     return _by_layer(
-        {"before attention": values.attention_divisor[:, selected], "before MLP": values.mlp_divisor[:, selected]},
-        title=f"What RMSNorm divides by for {short(label)}",
+        {"attention": values.attention_cosine[:, selected], "MLP": values.mlp_cosine[:, selected]},
+        title=f"Whether the updates point the way of the stream of {short(label)}",
+        y="cosine of update and stream",
+        range=(-1, 1),
+    )
+
+
+def divisor(values: Residual, label: str, selected: int) -> go.Figure:
+    """Lines by layer on a log axis: what each of a layer's norms divides by for one token."""
+    return _by_layer(
+        {place: line[:, selected] for place, line in values.divisors.items()},
+        title=f"What each RMSNorm divides by for {short(label)}",
         y="divisor, RMS (log axis)",
+    )
+
+
+def depth_similarity(values: Floats, label: str) -> go.Figure:
+    """Heatmap: cosine of one token's stream between any two depths."""
+    last = len(values) - 1
+    figure = go.Figure(
+        go.Heatmap(
+            z=values,
+            zmin=-1,
+            zmax=1,
+            colorscale=colour_scale(DIVERGING),
+            colorbar={"title": {"text": "cosine"}, "thickness": 12},
+            hovertemplate="after %{y} and %{x} layers: %{z:.2f}<extra></extra>",
+        )
+    )
+    figure.update_yaxes(autorange="reversed")
+    return finish(
+        figure,
+        title=f"How alike the stream of {short(label)} is at two depths",
+        x="depth (layers)",
+        y="depth (layers)",
+        alt=f"Heatmap of cosines between {last + 1} depths; first and last have {values[0, last]:.2f}.",
+        height=420,
+    )
+
+
+def lens(values: Lens, labels: Sequence[Sequence[str]]) -> go.Figure:
+    """Table in colours: at every depth (across) the tokens that the output would make likeliest (down)."""
+    n_depths, n_ranks = values.ids.shape
+    figure = go.Figure(
+        go.Heatmap(
+            z=values.probabilities.T,
+            x=np.arange(n_depths),
+            y=np.arange(1, n_ranks + 1),
+            zmin=0,
+            zmax=1,
+            colorscale=colour_scale(SEQUENTIAL),
+            colorbar={"title": {"text": "probability"}, "thickness": 12},
+            text=np.array([[plain(label) for label in row] for row in labels], object).T,
+            texttemplate="%{text}",
+            textfont={"size": 10},
+            hovertemplate="after %{x} layers, rank %{y}: %{text}<br>probability %{z:.4f}<extra></extra>",
+        )
+    )
+    figure.add_shape(
+        type="rect",
+        x0=values.leads_from - 0.5,
+        x1=n_depths - 0.5,
+        y0=0.5,
+        y1=1.5,
+        line={"color": CATEGORICAL[4], "width": 3},
+    )
+    figure.update_xaxes(dtick=1, showgrid=False)
+    figure.update_yaxes(autorange="reversed", dtick=1, showgrid=False)
+    return finish(
+        figure,
+        title="What the output would predict from the stream at every depth (logit lens)",
+        x="depth (layers)",
+        y="rank",
+        alt="Table of the likeliest tokens by depth: "
+        + "; ".join(f"after {depth} {row[0]}" for depth, row in enumerate(labels))
+        + ".",
+        height=150 + 34 * n_ranks,
+    )
+
+
+def followed(values: Lens, label: str) -> go.Figure:
+    """Line: the probability of one token by depth, with its rank in the hover."""
+    depth = np.arange(len(values.target_probabilities))
+    figure = go.Figure(
+        go.Scatter(
+            x=depth,
+            y=values.target_probabilities,
+            mode="lines+markers",
+            line={"color": CATEGORICAL[0]},
+            customdata=values.target_ranks,
+            hovertemplate="after %{x} layers: %{y:.2%}, rank %{customdata:,}<extra></extra>",
+        )
+    )
+    figure.update_yaxes(rangemode="tozero", tickformat=".0%")
+    first, last = values.target_ranks[0], values.target_ranks[-1]
+    return finish(
+        figure,
+        title=f"Probability of {short(label)} by depth",
+        x="depth (layers)",
+        y="probability",
+        alt=f"Line chart: {label} goes from rank {first:,} to rank {last:,}.",
+    )
+
+
+def learned_weights(values: NormInNumbers, place: str) -> go.Figure:
+    """Histogram: the factors that a norm has learned, 1 + weight."""
+    factors = 1 + values.weight
+    figure = go.Figure(
+        go.Histogram(x=factors, nbinsx=60, marker_color=CATEGORICAL[0], hovertemplate="%{x}: %{y}<extra></extra>")
+    )
+    figure.add_vline(x=1, line={"width": 2, "color": CATEGORICAL[4], "dash": "dot"})
+    return finish(
+        figure,
+        title=f"What the norm {place} multiplies with afterwards",
+        x="factor, 1 + weight (dotted: 1)",
+        y="components",
+        alt=f"Histogram of {len(factors)} factors from {factors.min():.2f} to {factors.max():.2f}.",
+    )
+
+
+def with_and_without(with_step: Floats, without_step: Floats, label: str, without: str) -> go.Figure:
+    """Lines on a log axis: RMS of one token's stream by depth, with a step and without, as far as it is a number."""
+    depth = np.arange(len(with_step))
+    figure = go.Figure()
+    series = (("the model as it is", with_step, CATEGORICAL[0]), (f"without {without}", without_step, CATEGORICAL[1]))
+    for name, line, colour in series:
+        figure.add_scatter(
+            x=depth,
+            y=np.where(np.isfinite(line), line, np.nan),
+            name=name,
+            mode="lines+markers",
+            line={"color": colour},
+            hovertemplate="after %{x} layers: RMS %{y:.3g}",
+        )
+    figure.update_yaxes(**log_axis(with_step, without_step))
+    finite = without_step[np.isfinite(without_step)]
+    return finish(
+        figure,
+        title=f"Scale of the stream of {short(label)}, with and without",
+        x="depth (layers)",
+        y="RMS of the stream (log axis)",
+        alt=f"Lines by depth: with the step up to {with_step.max():.3g}, without up to "
+        + (f"{finite.max():.3g}." if len(finite) else "no number.")
+        + ("" if len(finite) == len(depth) else f" From depth {len(finite)} on it is no number."),
+        legend=True,
     )
 
 
@@ -66,7 +219,9 @@ def _by_layer(
     series: dict[str, np.ndarray], *, title: str, y: str, range: tuple[float, float] | None = None
 ) -> go.Figure:
     figure = go.Figure()
-    for (name, line), colour, symbol in zip(series.items(), CATEGORICAL, ("circle", "diamond"), strict=False):
+    for (name, line), colour, symbol in zip(
+        series.items(), CATEGORICAL, ("circle", "diamond", "square", "x"), strict=False
+    ):
         figure.add_scatter(
             x=np.arange(len(line)),
             y=line,

@@ -44,7 +44,14 @@ NOTICE = Path(__file__).parents[2] / "NOTICE"
 
 TOKEN_DEPENDENT = ("merge",)  # what is shown of one token; another one begins at the default
 PROMPT_DEPENDENT = ("token", *TOKEN_DEPENDENT)
-MODEL_DEPENDENT = ("layer", "head", "neuron", "pair", *PROMPT_DEPENDENT)  # their ranges differ from model to model
+MODEL_DEPENDENT = (
+    "layer",
+    "head",
+    "neuron",
+    "pair",
+    "norm",
+    *PROMPT_DEPENDENT,
+)  # their ranges differ from model to model
 
 
 @dataclass(frozen=True)

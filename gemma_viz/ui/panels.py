@@ -43,16 +43,16 @@ def code(check: Check) -> None:
     st.markdown(f"Run just now on this prompt: `{check.call}` gave {check.result}, {verdict}.")
 
 
-def why(view: View, cap: Capture, position: int, *, text: str, step: str, without: str) -> None:
+def why(view: View, cap: Capture, position: int, *, text: str, edits: Edits, without: str) -> bool:
     """Why the step is there: an explanation, and a switch that leaves the step out and shows what becomes of it.
 
-    step: field of `Edits`; without: its name in a sentence
+    without: what `edits` leave out, in a sentence. Returns whether it is left out now.
     """
     st.subheader("Why")
     st.markdown(text)
     if not view.toggle("off", f"Leave out {without} and run this prompt again"):
-        return
-    values = live.comparison(cap, Edits(**{step: False}), position)
+        return False
+    values = live.comparison(cap, edits, position)
     labels = [visible(token) for token in values.texts]
     st.markdown(words.what_happened(values, labels, without))
     chart(draw.side_by_side(values, labels, without), key="what_if")
@@ -60,3 +60,4 @@ def why(view: View, cap: Capture, position: int, *, text: str, step: str, withou
         f"After token {position}. The stream that reaches the final norm has an RMS of "
         f"{words.size(values.baseline_scale)} with the step and {words.size(values.edited_scale)} without it."
     )
+    return True

@@ -4,10 +4,14 @@ import math
 import re
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gemma_viz.stages.output import Comparison
 
 HARDLY = 0.01  # nats of KL divergence
 CLEARLY = 0.5
+OUTSIZED = 5  # times the median
 
 
 def percent(probability: float) -> str:
@@ -86,6 +90,35 @@ def groups_compared(within: float, between: float) -> str:
     return (
         f"Two words of one group have an average similarity of **{within:.2f}**, two words of different groups one of "
         f"**{between:.2f}**: within a group they are {relation} {than} between groups."
+    )
+
+
+def first_token(stream_rms: NDArray[np.float32], label: str) -> str:
+    """Whether the first token's stream stands out, in Markdown. stream_rms: [depth, position]."""
+    if stream_rms.shape[1] < 3:
+        return ""
+    ratios = stream_rms[:, 0] / np.median(stream_rms[:, 1:], axis=1)
+    depth = int(ratios.argmax())
+    if ratios[depth] < OUTSIZED:
+        return (
+            f"The stream of the first token, {code(label)}, is not outsized here: at most {ratios[depth]:.1f} times "
+            "the median of the others."
+        )
+    return (
+        f"The stream of the first token, {code(label)}, is outsized: {size(depth / 2)} layers deep it is "
+        f"{size(ratios[depth])} times the median of the others. Heads often rest on it; see Attention."
+    )
+
+
+def how_far_the_stream_goes(with_step: NDArray[np.float32], without_step: NDArray[np.float32], without: str) -> str:
+    """What becomes of the stream's scale, in Markdown. Both [depth]."""
+    broken = np.flatnonzero(~np.isfinite(without_step))
+    if len(broken):
+        return f"Without {without} the stream is no longer a number (infinite or NaN) from depth {broken[0]} on."
+    ratio = without_step[-1] / with_step[-1]
+    return (
+        f"After the last layer the stream has an RMS of {size(with_step[-1])} as it is and of {size(without_step[-1])} "
+        f"without {without}: {size(ratio)} times as much."
     )
 
 

@@ -14,7 +14,7 @@ CHARTS = {
     "": 1,
     "Tokenization": 1,
     "Embedding": 7,
-    "Transformer_layer": 3,
+    "Transformer_layer": 8,
     "Attention": 5,
     "RoPE": 4,
     "MLP": 4,

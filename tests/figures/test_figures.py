@@ -31,11 +31,12 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
     predictions = output.predictions(cap)
     texts = [[visible(text) for text in row] for row in predictions.texts]
     compared = output.compare(cap, gv.Edits(rope=False), position)
+    lens = residual.lens(cap, position)
     near = embedding.nearest(cap, position)
     similar = embedding.word_similarity(cap.model, (("the", "cat", "red"), ("to", "it", "move")))
     smaller = [vocabulary.smaller_vocabulary(cap.model, cap.text, size) for size in vocabulary.sizes(cap.model)[::4]]
     maps = attention.attention_overview(by_layer(attention.small_maps, cap), len(cap))
-    scales = residual.residual(by_layer(residual.layer_scales, cap), cap.model.spec.norm_eps)
+    scales = residual.residual(by_layer(residual.layer_scales, cap), cap.model.spec)
     return {
         "tokenization.lengths": draw_tokenization.lengths(tokenization.tokenization(cap)),
         "tokenization.by_vocabulary_size": draw_tokenization.by_vocabulary_size(smaller, 1000),
@@ -47,6 +48,19 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
         "embedding.row_norms": draw_embedding.row_norms(embedding.row_norms(cap.model), 1.0, label),
         "residual.scale": draw_residual.scale(scales, names, position),
         "residual.share": draw_residual.share(scales, label, position),
+        "residual.cosine": draw_residual.cosine(scales, label, position),
+        "residual.depth_similarity": draw_residual.depth_similarity(residual.depth_similarity(cap, position), label),
+        "residual.lens": draw_residual.lens(lens, lens.texts),
+        "residual.followed": draw_residual.followed(lens, label),
+        "residual.learned_weights": draw_residual.learned_weights(
+            residual.norm_in_numbers(cap, 1, "before MLP", position), "before MLP"
+        ),
+        "residual.with_and_without": draw_residual.with_and_without(
+            residual.stream_scales(cap, position),
+            residual.stream_scales_without(cap, gv.Edits(norms=False), position),
+            label,
+            "the norms",
+        ),
         "residual.divisor": draw_residual.divisor(scales, label, position),
         "attention.overview": draw_attention.overview(maps, 1, 2),
         "attention.pattern": draw_attention.pattern(head, names, position),

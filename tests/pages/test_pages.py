@@ -50,9 +50,33 @@ def test_every_page_but_the_first_shows_what_if(offered: list[str], page: str) -
     if not app.toggle:
         assert page == "app.py"
         return
-    app.toggle[0].set_value(True).run()
+    switch = next(toggle for toggle in app.toggle if toggle.label.startswith(("Leave out", "Stop the merges")))
+    switch.set_value(True).run()
     assert not app.exception
-    assert len(app.get("plotly_chart")) == charts + 1
+    assert len(app.get("plotly_chart")) > charts
+
+
+def test_norms_are_left_out_by_kind_and_in_one_layer(offered: list[str]) -> None:
+    app = open_page("pages/3_Transformer_layer.py", off="1", which="mlp", one="1", layer="2")
+    assert not app.exception
+    shown = " ".join(element.value for element in app.markdown)
+    assert "the norms around the MLP of layer 2" in shown
+
+
+def test_a_norm_that_breaks_the_stream_is_said_to(offered: list[str]) -> None:
+    app = open_page("pages/3_Transformer_layer.py", off="1")  # the tiny models' weights are large
+    assert not app.exception
+    assert "no longer a number" in " ".join(element.value for element in app.markdown)
+
+
+def test_a_word_of_several_tokens_gets_a_sentence(offered: list[str]) -> None:
+    for page, parameters in {
+        "pages/2_Embedding.py": {"near": "zebra", "sum": "zebra + cat"},
+        "pages/3_Transformer_layer.py": {"follow": "zebra"},
+    }.items():
+        app = open_page(page, **parameters)
+        assert not app.exception
+        assert any("no row" in info.value for info in app.info)
 
 
 @pytest.mark.parametrize("page", ["app.py", "pages/4_Attention.py"])
