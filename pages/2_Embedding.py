@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from gemma_viz.edits import Edits
+from gemma_viz.edits import UNCHANGED, Edits
 from gemma_viz.errors import SeveralTokens
 from gemma_viz.figures import embedding as draw
 from gemma_viz.stages.embedding import (
@@ -15,11 +15,13 @@ from gemma_viz.stages.embedding import (
     row_norms,
     word_similarity,
 )
+from gemma_viz.stages.residual import first_share
 from gemma_viz.tokens import visible
 from gemma_viz.ui import live, panels, words
 from gemma_viz.ui.page import end_page, start_page
 
 MOST_WORDS = 60
+UNSCALED = Edits(embedding_scale=False)
 ARTICLE_SUM = "king - man + woman = queen"
 
 page = start_page(
@@ -119,7 +121,7 @@ else:
 raw, scaled = values.raw_norm[page.position], values.scaled_norm[page.position]
 update = values.attention_norm[page.position]
 panels.code(live.values(check_embed, page.cap))
-panels.why(
+if panels.why(
     page.view,
     page.cap,
     page.position,
@@ -127,7 +129,12 @@ panels.why(
     f"{words.code(page.label)} a vector of length {words.size(update)}. That is {words.size(update / scaled)} times "
     f"the length of the rescaled row; of the row as stored it would be {words.size(update / raw)} times. Leave the "
     "rescaling out and see what becomes of the prediction.",
-    edits=Edits(embedding_scale=False),
+    edits=UNSCALED,
     without="the rescaling",
-)
+):
+    as_it_is, unscaled = (live.values(first_share, page.cap, edits, page.position) for edits in (UNCHANGED, UNSCALED))
+    st.markdown(
+        f"The first attention's share in the stream of {words.code(page.label)}, √(var r / (var r + var s)), is "
+        f"{as_it_is:.2f} with the rescaling and {unscaled:.2f} without it. At 1 nothing of the token itself is left."
+    )
 end_page(page)

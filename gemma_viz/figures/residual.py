@@ -108,42 +108,42 @@ def depth_similarity(values: Floats, label: str) -> go.Figure:
 
 
 def lens(values: Lens, labels: Sequence[Sequence[str]]) -> go.Figure:
-    """Table in colours: at every depth (across) the tokens that the output would make likeliest (down)."""
+    """Table in colours: at every depth (down) the tokens that the output would make likeliest (across)."""
     n_depths, n_ranks = values.ids.shape
     figure = go.Figure(
         go.Heatmap(
-            z=values.probabilities.T,
-            x=np.arange(n_depths),
-            y=np.arange(1, n_ranks + 1),
+            z=values.probabilities,
+            x=np.arange(1, n_ranks + 1),
+            y=np.arange(n_depths),
             zmin=0,
             zmax=1,
             colorscale=colour_scale(SEQUENTIAL),
             colorbar={"title": {"text": "probability"}, "thickness": 12},
-            text=np.array([[plain(label) for label in row] for row in labels], object).T,
+            text=[[plain(label) for label in row] for row in labels],
             texttemplate="%{text}",
-            textfont={"size": 10},
-            hovertemplate="after %{x} layers, rank %{y}: %{text}<br>probability %{z:.4f}<extra></extra>",
+            textfont={"size": 11},
+            hovertemplate="after %{y} layers, rank %{x}: %{text}<br>probability %{z:.4f}<extra></extra>",
         )
     )
     figure.add_shape(
         type="rect",
-        x0=values.leads_from - 0.5,
-        x1=n_depths - 0.5,
-        y0=0.5,
-        y1=1.5,
+        x0=0.5,
+        x1=1.5,
+        y0=values.leads_from - 0.5,
+        y1=n_depths - 0.5,
         line={"color": CATEGORICAL[4], "width": 3},
     )
-    figure.update_xaxes(dtick=1, showgrid=False)
+    figure.update_xaxes(side="top", dtick=1, showgrid=False)
     figure.update_yaxes(autorange="reversed", dtick=1, showgrid=False)
     return finish(
         figure,
         title="What the output would predict from the stream at every depth (logit lens)",
-        x="depth (layers)",
-        y="rank",
+        x="rank",
+        y="depth (layers)",
         alt="Table of the likeliest tokens by depth: "
         + "; ".join(f"after {depth} {row[0]}" for depth, row in enumerate(labels))
         + ".",
-        height=150 + 34 * n_ranks,
+        height=150 + 26 * n_depths,
     )
 
 

@@ -133,6 +133,11 @@ def residual(layers: Sequence[LayerScales], spec: ModelSpec) -> Residual:
     )
 
 
+def first_share(cap: Capture, edits: Edits, position: int) -> float:
+    """The share that the first attention has in one token's stream when steps are left out."""
+    return float(layer_scales(cap.model.capture(cap.text, edits), 0).attention_share[position])
+
+
 def stream_scales(cap: Capture, position: int) -> Floats:
     """RMS of one token's stream before the first layer and after each: float32 [n_layers + 1]; may not be finite."""
     layers = range(cap.model.spec.n_layers)

@@ -105,7 +105,7 @@ def first_token(stream_rms: NDArray[np.float32], label: str) -> str:
             "the median of the others."
         )
     return (
-        f"The stream of the first token, {code(label)}, is outsized: {size(depth / 2)} layers deep it is "
+        f"The stream of the first token, {code(label)}, is outsized: at depth {size(depth / 2)} it is "
         f"{size(ratios[depth])} times the median of the others. Heads often rest on it; see Attention."
     )
 

@@ -92,3 +92,12 @@ def test_scales_without_norms_are_those_of_the_edited_run(cap: gv.Capture) -> No
     untouched = residual.stream_scales(cap, 3)
     np.testing.assert_array_equal(values[:2], untouched[:2])
     assert not np.allclose(values[2:], untouched[2:])
+
+
+def test_the_first_attention_s_share_is_larger_without_the_rescaling(embedded: gv.Model) -> None:
+    cap = embedded.capture("I want to move")
+    as_it_is, unscaled = (
+        residual.first_share(cap, edits, 3) for edits in (gv.Edits(), gv.Edits(embedding_scale=False))
+    )
+    assert as_it_is == pytest.approx(float(residual.layer_scales(cap, 0).attention_share[3]))
+    assert as_it_is < unscaled < 1
