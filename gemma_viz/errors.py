@@ -82,3 +82,6 @@ class SeveralTokens(TextError):
         super().__init__(f"“{word}” is {len(pieces)} tokens, so it has no row of its own. Try another word.")
         self.word = word
         self.pieces = pieces
+
+    def __reduce__(self) -> tuple[type["SeveralTokens"], tuple[str, tuple[str, ...]]]:
+        return SeveralTokens, (self.word, self.pieces)  # by default an exception is copied from its message alone

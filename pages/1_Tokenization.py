@@ -76,7 +76,7 @@ with right:
     )
     st.markdown(
         f"Its neighbours in the list are {words.pieces(values.neighbours[page.position])}: ids follow the order in "
-        "which training made the entries, not their meaning."
+        "which the entries were made, not their meaning."
     )
     st.markdown(
         "The cut loses nothing: joined again, the pieces give exactly the prompt."

@@ -12,6 +12,7 @@ from gemma_viz.stages.embedding import (
     embedding,
     nearest,
     nearest_to_word,
+    neighbourhood,
     row_norms,
     word_similarity,
 )
@@ -68,10 +69,7 @@ with left:
         labels = [visible(text) for text in neighbours.texts]
         panels.chart(draw.nearest(neighbours, visible(asked) or page.label, labels), key="nearest")
     except SeveralTokens as several:
-        st.info(
-            f"{words.code(several.word)} is {len(several.pieces)} tokens ({words.pieces(several.pieces)}), so it has "
-            "no row. Try another word."
-        )
+        panels.several_tokens(several)
 with right:
     sum_text = page.view.text("sum", "Words added and subtracted, = what you expect", ARTICLE_SUM)
     plus, minus, expected = words.parsed_sum(sum_text)
@@ -93,10 +91,7 @@ with right:
                 )
             )
     except SeveralTokens as several:
-        st.info(
-            f"{words.code(several.word)} is {len(several.pieces)} tokens ({words.pieces(several.pieces)}), so it has "
-            "no row. Try another word."
-        )
+        panels.several_tokens(several)
 
 st.markdown("**Words with related meanings have rows that point in similar directions.** Try your own, a group a line:")
 typed = page.view.text("words", "Words, separated by spaces; a line is a group", ARTICLE_WORDS, st.text_area)
@@ -106,14 +101,19 @@ if n_words > MOST_WORDS:
     st.info(f"{n_words} words are too many for one picture. Take away {n_words - MOST_WORDS} at least.")
 else:
     similar = live.values(word_similarity, page.cap.model, groups)
-    for word, pieces in similar.left_out:
-        st.info(f"{words.code(word)} is {len(pieces)} tokens ({words.pieces(pieces)}), so it has no row.")
+    for several in similar.left_out:
+        panels.several_tokens(several)
     if len(similar.words) > 1:
         left, right = st.columns(2, gap="large")
         with left:
             panels.chart(draw.similarity(similar), key="similarity")
         with right:
-            panels.chart(draw.places(similar), key="places")
+            if page.view.toggle("around", f"Map what is near {words.literal(page.label)} instead"):
+                near = live.values(neighbourhood, page.cap, page.position)
+                panels.chart(draw.places(near, ("nearest tokens", "the selected token")), key="places")
+            else:
+                lines = [f"line {i + 1}" for i in range(len(groups))]
+                panels.chart(draw.places(similar.map, lines), key="places")
         st.markdown(words.groups_compared(similar.within, similar.between))
     else:
         st.info("Type at least two words that are one token each.")

@@ -68,7 +68,7 @@ asked = page.view.text("follow", "Follow this token (empty: the model's answer)"
 try:
     target = token_of_word(page.cap.model, asked) if asked else None
 except SeveralTokens as several:
-    st.info(str(several))
+    panels.several_tokens(several)
     target = None
 seen = live.values(lens, page.cap, page.position, target)
 lens_labels = [[visible(text) for text in row] for row in seen.texts]

@@ -20,7 +20,7 @@ from gemma_viz.figures.style import (
 )
 from gemma_viz.model import NearestTokens
 from gemma_viz.stages import around
-from gemma_viz.stages.embedding import Embedding, RowNorms, WordSimilarity
+from gemma_viz.stages.embedding import Embedding, RowNorms, WordMap, WordSimilarity
 
 ROWS_SHOWN = 48
 COLUMNS_SHOWN = 256
@@ -150,20 +150,20 @@ def similarity(values: WordSimilarity) -> go.Figure:
     )
 
 
-def places(values: WordSimilarity) -> go.Figure:
-    """Scatter: the words on the two principal axes of their rows, coloured by the group they were typed in."""
+def places(values: WordMap, groups: Sequence[str]) -> go.Figure:
+    """Scatter: words on the two principal axes of their rows, coloured by group. groups: their names."""
     figure = go.Figure()
-    groups = np.array(values.groups)
+    of = np.array(values.groups)
     for group in sorted(set(values.groups)):
-        members = np.flatnonzero(groups == group)
+        members = np.flatnonzero(of == group)
         figure.add_scatter(
             x=values.places[members, 0],
             y=values.places[members, 1],
             mode="markers+text",
-            text=[plain(values.words[i]) for i in members],
+            text=[plain(values.labels[i]) for i in members],
             textposition=[NAMES_STAND[i % len(NAMES_STAND)] for i in range(len(members))],
             marker={"size": 10, "color": CATEGORICAL[group % len(CATEGORICAL)]},
-            name=f"line {group + 1}",
+            name=groups[group],
             hovertemplate="%{text}<extra></extra>",
         )
     x, y = values.places.T
@@ -172,10 +172,10 @@ def places(values: WordSimilarity) -> go.Figure:
         axis(range=[float(along.min()) - reach, float(along.max()) + reach])
     return finish(
         figure,
-        title=f"The same words on a map that keeps {values.explained:.0%} of their variance",
+        title=f"A map that keeps {values.explained:.0%} of their variance",
         x="first principal axis",
         y="second principal axis",
-        alt=f"Map of {len(values.words)} words by the two principal axes of their embedding rows.",
+        alt=f"Map of {len(values.labels)} words by the two principal axes of their embedding rows.",
         height=440,
         legend=True,
     )

@@ -19,6 +19,7 @@ from gemma_viz.stages import Floats
 from gemma_viz.stages.residual import Lens, NormInNumbers, Residual
 
 LINES_SHOWN = 24
+CELL_CHARACTERS = 8
 SYMBOLS = ("circle", "diamond", "square", "x")
 
 
@@ -119,10 +120,11 @@ def lens(values: Lens, labels: Sequence[Sequence[str]]) -> go.Figure:
             zmax=1,
             colorscale=colour_scale(SEQUENTIAL),
             colorbar={"title": {"text": "probability"}, "thickness": 12},
-            text=[[plain(label) for label in row] for row in labels],
+            text=[[plain(_fitting(label)) for label in row] for row in labels],
             texttemplate="%{text}",
             textfont={"size": 11},
-            hovertemplate="after %{y} layers, rank %{x}: %{text}<br>probability %{z:.4f}<extra></extra>",
+            customdata=[[plain(label) for label in row] for row in labels],
+            hovertemplate="after %{y} layers, rank %{x}: %{customdata}<br>probability %{z:.4f}<extra></extra>",
         )
     )
     figure.add_shape(
@@ -145,6 +147,11 @@ def lens(values: Lens, labels: Sequence[Sequence[str]]) -> go.Figure:
         + ".",
         height=150 + 26 * n_depths,
     )
+
+
+def _fitting(label: str) -> str:
+    """A label that fits into a cell on a narrow screen."""
+    return label if len(label) <= CELL_CHARACTERS else label[: CELL_CHARACTERS - 1] + "…"
 
 
 def followed(values: Lens, label: str) -> go.Figure:

@@ -13,7 +13,7 @@ from gemma_viz.errors import SeveralTokens
 from gemma_viz.model import Model, NearestTokens
 from gemma_viz.stages import Check, Floats, check, to_numpy
 from gemma_viz.steps import embed
-from gemma_viz.tokens import SPACE
+from gemma_viz.tokens import SPACE, visible
 
 # The groups of Douglas Orr's article: colours, places, adjectives; one group a line.
 ARTICLE_WORDS = "red blue green yellow\nLondon Paris Berlin Tokyo\nbig small tiny huge"
@@ -36,14 +36,28 @@ class Embedding:
 
 
 @dataclass(frozen=True)
+class WordMap:
+    """Rows of the table in two dimensions, by principal component analysis of their directions.
+
+    labels: tuple of str; groups: tuple of int, by which they are coloured
+    places: float32 [word, 2], along the two axes; explained: float, share of the variance there
+    """
+
+    labels: tuple[str, ...]
+    groups: tuple[int, ...]
+    places: Floats
+    explained: float
+
+
+@dataclass(frozen=True)
 class WordSimilarity:
     """Words that are one token each, neighbours next to each other.
 
     words: tuple of str; ids: tuple of int; groups: tuple of int, the group that each was typed in
     similarity: float32 [word, word], cosine of the embedding rows, 1 on the diagonal
     within, between: float, its average over pairs of words of one group, and of two; NaN where there is no such pair
-    places: float32 [word, 2], the rows on their two principal axes; explained: float, share of the variance there
-    left_out: (word, pieces) of those that are several tokens, and so have no single row
+    map: WordMap, the same words in the same order
+    left_out: tuple of SeveralTokens, the words that have no single row
     """
 
     words: tuple[str, ...]
@@ -52,9 +66,8 @@ class WordSimilarity:
     similarity: Floats
     within: float
     between: float
-    places: Floats
-    explained: float
-    left_out: tuple[tuple[str, tuple[str, ...]], ...]
+    map: WordMap
+    left_out: tuple[SeveralTokens, ...]
 
 
 @dataclass(frozen=True)
@@ -115,7 +128,7 @@ def word_similarity(model: Model, groups: tuple[tuple[str, ...], ...]) -> WordSi
             try:
                 found.setdefault(word, (token_of_word(model, word), group))
             except SeveralTokens as several:
-                left_out.append((word, several.pieces))
+                left_out.append(several)
     rows = normalize(model.embedding[[id for id, _ in found.values()]].float().cpu(), dim=-1)  # [word, d_model]
     order = _neighbours_together(rows)
     ordered = [list(found)[i] for i in order]
@@ -123,7 +136,6 @@ def word_similarity(model: Model, groups: tuple[tuple[str, ...], ...]) -> WordSi
     group_of = torch.tensor([found[word][1] for word in ordered])
     same = group_of[:, None] == group_of
     pairs = torch.ones_like(same).tril(-1)
-    places, explained = _principal_axes(rows[order])
     return WordSimilarity(
         words=tuple(ordered),
         ids=tuple(found[word][0] for word in ordered),
@@ -131,10 +143,18 @@ def word_similarity(model: Model, groups: tuple[tuple[str, ...], ...]) -> WordSi
         similarity=to_numpy(similarity),
         within=float(similarity[same & pairs].mean()),
         between=float(similarity[~same & pairs].mean()),
-        places=to_numpy(places),
-        explained=explained,
+        map=_word_map(tuple(ordered), tuple(group_of.tolist()), rows[order]),
         left_out=tuple(left_out),
     )
+
+
+def neighbourhood(cap: Capture, position: int, k: int = 30) -> WordMap:
+    """The token at a position (group 1) among the tokens nearest to it (group 0)."""
+    model, id = cap.model, cap.tokens[position].id
+    ids = (id, *model.nearest_tokens(id, k).ids)
+    rows = normalize(model.embedding[list(ids)].float().cpu(), dim=-1)
+    labels = tuple(visible(model.token_text(i)) for i in ids)
+    return _word_map(labels, (1, *(0,) * (len(ids) - 1)), rows)
 
 
 def add_words(model: Model, plus: tuple[str, ...], minus: tuple[str, ...], expected: str = "", k: int = 10) -> Sum:
@@ -161,14 +181,13 @@ def _neighbours_together(rows: Tensor) -> list[int]:
     return [int(i) for i in leaves_list(tree)]
 
 
-def _principal_axes(rows: Tensor) -> tuple[Tensor, float]:
-    """[word, 2], and the share of the variance that these two axes hold."""
+def _word_map(labels: tuple[str, ...], groups: tuple[int, ...], rows: Tensor) -> WordMap:
     centred = rows - rows.mean(0)
     u, s, _ = torch.linalg.svd(centred, full_matrices=False)
     places = torch.zeros(len(rows), 2)
     places[:, : min(2, len(s))] = (u * s)[:, :2]
     total = float(s.pow(2).sum())
-    return places, float(s[:2].pow(2).sum()) / total if total else 1.0
+    return WordMap(labels, groups, to_numpy(places), float(s[:2].pow(2).sum()) / total if total else 1.0)
 
 
 def check_embed(cap: Capture) -> Check:

@@ -7,6 +7,7 @@ import streamlit as st
 
 from gemma_viz.capture import Capture
 from gemma_viz.edits import Edits
+from gemma_viz.errors import SeveralTokens
 from gemma_viz.figures import output as draw
 from gemma_viz.stages import Check
 from gemma_viz.tokens import visible
@@ -41,6 +42,14 @@ def code(check: Check) -> None:
             f"(the largest value is {words.size(check.largest_value)})"
         )
     st.markdown(f"Run just now on this prompt: `{check.call}` gave {check.result}, {verdict}.")
+
+
+def several_tokens(error: SeveralTokens) -> None:
+    """Say that a word that was typed has no row of its own."""
+    st.info(
+        f"{words.code(error.word)} is {len(error.pieces)} tokens ({words.pieces(error.pieces)}), so it has no row of "
+        "its own. Try another word."
+    )
 
 
 def why(view: View, cap: Capture, position: int, *, text: str, edits: Edits, without: str) -> bool:

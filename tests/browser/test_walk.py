@@ -161,6 +161,29 @@ def test_leaving_a_step_out_shows_both_predictions(app: Driver) -> None:
     app.expect_charts(CHARTS["Output"] + 1)
 
 
+def test_a_word_is_put_together_step_by_step(app: Driver) -> None:
+    app.open("Tokenization")
+    expect(app.tab.get_by_text("Merge 4 made")).to_be_visible()
+    app.tab.get_by_role("slider", name="Merges done").press("ArrowLeft")
+    app.settle()
+    app.expect(parameters={"merge": "3"})
+    expect(app.tab.get_by_text("Merge 3 made")).to_be_visible()
+    app.choose_token(2)
+    app.expect(parameters={"token": "2"})  # another word begins with all its merges
+
+
+def test_a_smaller_vocabulary_cuts_the_prompt_finer(app: Driver) -> None:
+    app.open("Tokenization?smaller=1&entries=1,000")
+    expect(app.tab.get_by_text("With 1,000 entries your prompt is")).to_be_visible()
+    app.expect_charts(CHARTS["Tokenization"] + 1)
+
+
+def test_norms_of_one_layer_are_left_out(app: Driver) -> None:
+    app.open("Transformer_layer?off=1&which=attention&one=1&layer=4")
+    expect(app.tab.get_by_text("without the norms around attention of layer 4").first).to_be_visible()
+    app.expect_charts(CHARTS["Transformer_layer"] + 2)
+
+
 HOSTILE = '<script>window.broken = true</script> <img src=x onerror="window.broken=true"> [a](javascript:1) $x$ **b**'
 
 
@@ -175,6 +198,28 @@ def test_what_a_visitor_types_is_never_markup(app: Driver, stage: str) -> None:
     app.tab.locator(".chip").nth(3).click()
     app.settle()
     assert app.tab.evaluate("() => window.broken") is None
+
+
+@pytest.mark.parametrize(
+    ("stage", "label"),
+    [
+        ("Tokenization", "Entries that hold this text"),
+        ("Embedding", "Nearest to this word (empty: to the selected token)"),
+        ("Embedding", "Words added and subtracted, = what you expect"),
+        ("Embedding", "Words, separated by spaces; a line is a group"),
+        ("Transformer_layer", "Follow this token (empty: the model's answer)"),
+    ],
+)
+def test_what_is_typed_into_the_other_boxes_is_never_markup(app: Driver, stage: str, label: str) -> None:
+    app.open(stage)
+    box = app.tab.get_by_label(label, exact=True)
+    box.fill(HOSTILE)
+    box.press("Control+Enter" if box.evaluate("box => box.tagName") == "TEXTAREA" else "Enter")
+    app.settle()
+    assert app.tab.evaluate("() => window.broken") is None
+    main = app.tab.get_by_test_id("stMain")
+    assert main.locator("img[src=x], a[href^=javascript]").count() == 0
+    assert app.foreign_requests == []
 
 
 def test_a_text_over_the_limit_is_refused_with_count_and_limit_and_kept(app: Driver) -> None:

@@ -44,7 +44,7 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
         "embedding.norms": draw_embedding.norms(embedding.embedding(cap), names, position),
         "embedding.nearest": draw_embedding.nearest(near, label, near.texts),
         "embedding.similarity": draw_embedding.similarity(similar),
-        "embedding.places": draw_embedding.places(similar),
+        "embedding.places": draw_embedding.places(similar.map, ("line 1", "line 2")),
         "embedding.row_norms": draw_embedding.row_norms(embedding.row_norms(cap.model), 1.0, label),
         "residual.scale": draw_residual.scale(scales, names, position),
         "residual.share": draw_residual.share(scales, label, position),

@@ -23,10 +23,9 @@ def test_word_similarity_is_the_cosine_and_leaves_out_what_has_no_row(embedded: 
     values = embedding.word_similarity(embedded, (("red", "blue"), ("antidisestablishmentarianism", "red")))
     assert values.words == ("red", "blue")
     assert values.groups == (0, 0)
-    (left_out, pieces), *others = values.left_out
-    assert left_out == "antidisestablishmentarianism"
-    assert len(pieces) > 1
-    assert others == []
+    (left_out,) = values.left_out
+    assert left_out.word == "antidisestablishmentarianism"
+    assert len(left_out.pieces) > 1
     a, b = (embedded.embedding[embedded.token_id(piece)].numpy() for piece in ("▁red", "▁blue"))
     assert values.similarity[0, 1] == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=1e-5)
 
@@ -58,10 +57,10 @@ def test_the_map_is_the_principal_components_of_the_rows(embedded: gv.Model) -> 
     rows -= rows.mean(0)
     variances, axes = np.linalg.eigh(np.cov(rows.T, ddof=0))
     expected = rows @ axes[:, [-1, -2]]
-    for mine, theirs in zip(values.places.T, expected.T, strict=True):
+    for mine, theirs in zip(values.map.places.T, expected.T, strict=True):
         assert abs(mine @ theirs) == pytest.approx(np.linalg.norm(mine) * np.linalg.norm(theirs), rel=1e-4)
         assert np.linalg.norm(mine) == pytest.approx(np.linalg.norm(theirs), rel=1e-4)
-    assert values.explained == pytest.approx(variances[-2:].sum() / variances.sum(), rel=1e-4)
+    assert values.map.explained == pytest.approx(variances[-2:].sum() / variances.sum(), rel=1e-4)
 
 
 @pytest.mark.parametrize("groups", [(), (("red",),), (("red", "blue"),), (("red",), ("blue",))])
@@ -70,7 +69,8 @@ def test_few_words_are_no_trouble(embedded: gv.Model, groups: tuple[tuple[str, .
     n = sum(map(len, groups))
     assert len(values.words) == n
     assert values.similarity.shape == (n, n)
-    assert values.places.shape == (n, 2)
+    assert values.map.places.shape == (n, 2)
+    assert values.map.labels == values.words
 
 
 def test_a_sum_of_words_is_the_nearest_to_the_sum_of_their_directions(embedded: gv.Model) -> None:
@@ -103,3 +103,13 @@ def test_row_norms_are_the_table_s_by_kind(embedded: gv.Model) -> None:
     assert sum(map(len, norms.values())) == embedded.spec.vocab_size
     first_byte = embedded.token_id("<0x00>")
     assert norms["byte"][0] == pytest.approx(float(embedded.embedding[first_byte].norm()), rel=1e-5)
+
+
+def test_a_neighbourhood_is_the_token_among_its_nearest(embedded: gv.Model) -> None:
+    cap = embedded.capture("I want to move")
+    values = embedding.neighbourhood(cap, 4, k=9)
+    near = embedded.nearest_tokens(cap.tokens[4].id, 9)
+    assert values.labels == ("␣move", *(text.replace(" ", "␣") for text in near.texts))
+    assert values.groups == (1,) + (0,) * 9
+    assert values.places.shape == (10, 2)
+    assert 0 < values.explained < 1

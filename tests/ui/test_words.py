@@ -72,3 +72,49 @@ def test_code_holds_any_text(text: str, markdown: str) -> None:
 
 def test_literal_text_has_no_markdown_left() -> None:
     assert words.literal("[a](b) $c$ :red[d]") == r"\[a\]\(b\) \$c\$ \:red\[d\]"
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("king - man + woman = queen", (("king", "woman"), ("man",), "queen")),
+        ("king − man", (("king",), ("man",), "")),
+        ("a b", (("a", "b"), (), "")),
+        ("- man", ((), ("man",), "")),
+        ("well-known + word", (("well-known", "word"), (), "")),
+        ("", ((), (), "")),
+        ("= queen", ((), (), "queen")),
+    ],
+)
+def test_a_sum_is_read_as_it_is_written(text: str, parsed: tuple[tuple[str, ...], tuple[str, ...], str]) -> None:
+    assert words.parsed_sum(text) == parsed
+
+
+@pytest.mark.parametrize(
+    ("within", "between", "said"),
+    [
+        (0.7, 0.3, "closer than"),
+        (0.2, 0.5, "further apart than"),
+        (0.4, 0.41, "as close as"),
+        (float("nan"), 0.4, "two groups"),
+    ],
+)
+def test_groups_are_compared_as_the_numbers_are(within: float, between: float, said: str) -> None:
+    assert said in words.groups_compared(within, between)
+
+
+def test_the_first_token_is_called_outsized_only_where_it_is() -> None:
+    stream = np.ones((5, 4), np.float32)
+    assert "is not outsized here: at most 1.0 times" in words.first_token(stream, "<bos>")
+    stream[2, 0] = 40
+    assert "outsized: at depth 1 it is 40 times" in words.first_token(stream, "<bos>")
+    assert words.first_token(stream[:, :2], "<bos>") == ""
+
+
+def test_a_stream_that_breaks_down_is_said_to() -> None:
+    as_it_is = np.array([1, 2, 4], np.float32)
+    assert "RMS of 4 as it is and of 8 without x: 2 times" in words.how_far_the_stream_goes(as_it_is, as_it_is * 2, "x")
+    broken = np.array([1, np.inf, np.nan], np.float32)
+    assert "no longer a number (infinite or NaN) from depth 1 on" in words.how_far_the_stream_goes(
+        as_it_is, broken, "x"
+    )
