@@ -22,7 +22,7 @@ from gemma_viz.spec import ModelSpec
 from gemma_viz.tokens import token_text, tokenize
 from gemma_viz.vocabulary import Vocabulary
 
-LONGEST_ON_CPU = 8192  # tokens; a capture of so many takes a quarter of a minute, and twice as many three times as long
+LONGEST_ON_CPU = 8192  # tokens; a capture of so many takes a quarter of a minute on two cores
 ROWS_AT_ONCE = 1 << 15  # of the embedding table, where a whole float32 copy would be a second model
 
 

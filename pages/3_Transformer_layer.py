@@ -119,10 +119,9 @@ with right:
     panels.chart(draw.learned_weights(norm, place), key="learned_weights")
 
 panels.code(live.values(check_rms_norm, page.cap, layer))
-edits, without = WITHOUT[
-    page.view.choice("which", "Which norms to leave out", list(WITHOUT), format_func=lambda name: WITHOUT[name][1])
-]
-if page.view.toggle("one", f"Only in layer {layer}"):
+which = page.view.choice("which", "Which norms to leave out", list(WITHOUT), format_func=lambda name: WITHOUT[name][1])
+edits, without = WITHOUT[which]
+if which != "final" and page.view.toggle("one", f"Only in layer {layer}"):  # the final norm belongs to no layer
     edits, without = replace(edits, layers=frozenset({layer})), f"{without} of layer {layer}"
 if panels.why(
     page.view,
