@@ -1,6 +1,6 @@
 """Edits: the steps of the model that one run can leave out, as one frozen value."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,10 @@ class Edits:
         """Whether the run takes a step, named as the fields are, in a layer (None: in the step's only place)."""
         spared = layer is not None and self.layers is not None and layer not in self.layers
         return getattr(self, step) or spared
+
+    def only_in(self, *layers: int) -> "Edits":
+        """The same steps left out, in these layers only."""
+        return replace(self, layers=frozenset(layers))
 
     @property
     def off(self) -> tuple[str, ...]:

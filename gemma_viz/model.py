@@ -131,7 +131,7 @@ class Model:
 
     def token_id(self, piece: str) -> int:
         """The id of a piece of the vocabulary, "▁red" for example. Raises KeyError where there is none."""
-        id = self.tokenizer.get_vocab().get(piece)
+        id = self.vocabulary.ids.get(piece)
         if id is None:
             raise KeyError(f"{piece!r} is not in the vocabulary. A word inside a text begins with ▁ (U+2581).")
         return id

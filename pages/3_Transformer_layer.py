@@ -1,7 +1,5 @@
 """Transformer layer: the residual stream, what is added to it, and RMSNorm."""
 
-from dataclasses import replace
-
 import pandas as pd
 import streamlit as st
 
@@ -122,7 +120,7 @@ panels.code(live.values(check_rms_norm, page.cap, layer))
 which = page.view.choice("which", "Which norms to leave out", list(WITHOUT), format_func=lambda name: WITHOUT[name][1])
 edits, without = WITHOUT[which]
 if which != "final" and page.view.toggle("one", f"Only in layer {layer}"):  # the final norm belongs to no layer
-    edits, without = replace(edits, layers=frozenset({layer})), f"{without} of layer {layer}"
+    edits, without = edits.only_in(layer), f"{without} of layer {layer}"
 if panels.why(
     page.view,
     page.cap,

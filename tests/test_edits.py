@@ -201,6 +201,7 @@ def test_edits_are_values() -> None:
     assert {edits: 1}[gv.Edits(norms=False, rope=False)] == 1
     assert gv.Edits() != edits
     assert gv.Edits(rope=False, layers=frozenset({1})) != gv.Edits(rope=False)
-    assert gv.Edits(rope=False, layers=frozenset({1})).off == ("rope",)
+    assert gv.Edits(rope=False).only_in(1, 2) == gv.Edits(rope=False, layers=frozenset({1, 2}))
+    assert gv.Edits(rope=False).only_in(1).off == ("rope",)
     with pytest.raises(FrozenInstanceError):
         edits.rope = True  # type: ignore[misc]

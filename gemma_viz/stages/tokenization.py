@@ -89,8 +89,7 @@ class Variant:
 
 def tokenization(cap: Capture) -> Tokenization:
     """How the capture's text was cut."""
-    spec, tokenizer = cap.model.spec, cap.model.tokenizer
-    vocabulary = tokenizer.get_vocab()
+    spec, tokenizer, ids = cap.model.spec, cap.model.tokenizer, cap.model.vocabulary.ids
     own = [token for token in cap.tokens if token.span]
     return Tokenization(
         pieces=tuple(_piece(token) for token in cap.tokens),
@@ -100,7 +99,7 @@ def tokenization(cap: Capture) -> Tokenization:
         n_words=len(cap.text.split()),
         n_tokens=len(own),
         vocab_size=spec.vocab_size,
-        n_byte_pieces=sum(f"<0x{byte:02X}>" in vocabulary for byte in range(256)),
+        n_byte_pieces=sum(f"<0x{byte:02X}>" in ids for byte in range(256)),
         embedding_parameters=spec.vocab_size * spec.d_model,
         embedding_share=spec.vocab_size * spec.d_model / cap.model.n_parameters,
         round_trip=tokenizer.decode([t.id for t in own], clean_up_tokenization_spaces=False) == cap.text,
@@ -175,15 +174,14 @@ def check_bpe(cap: Capture) -> Check:
     Control tokens and the few other names that the tokenizer cuts out whole before merging are cut out here too. Only
     the first `CHARACTERS_CHECKED` characters are merged.
     """
-    tokenizer = cap.model.tokenizer
-    vocabulary = tokenizer.get_vocab()
+    tokenizer, ids = cap.model.tokenizer, cap.model.vocabulary.ids
     whole = tokenizer.added_tokens_decoder.keys()
     own = [token for token in cap.tokens if token.span and token.span[1] <= CHARACTERS_CHECKED]
     mine: list[str] = []
     for is_whole, run in groupby(own, key=lambda token: token.id in whole):
         run_tokens = list(run)
         text = cap.text[_start(run_tokens[0]) : _end(run_tokens[-1])]
-        mine += [token.piece for token in run_tokens] if is_whole else bpe(text, vocabulary)[-1]
+        mine += [token.piece for token in run_tokens] if is_whole else bpe(text, ids)[-1]
     models = [token.piece for token in own]
     wrong = sum(a != b for a, b in zip(mine, models, strict=False)) + abs(len(mine) - len(models))
     return Check(bpe, "bpe(text, vocabulary)", f"{len(mine)} pieces", wrong, len(models))
