@@ -25,6 +25,10 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.pieces)
 
+    def beside(self, id: int) -> tuple[str, ...]:
+        """The entries before and after one."""
+        return tuple(self.pieces[near] for near in (id - 1, id + 1) if 0 <= near < len(self))
+
     @cached_property
     def kinds(self) -> tuple[str, ...]:
         """By id: "special" (a control token), "unused" (kept free for later uses), "byte" or "text"."""

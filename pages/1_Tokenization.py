@@ -57,7 +57,8 @@ with left:
                 "piece": [p.token.piece for p in values.pieces],
                 "id": [p.token.id for p in values.pieces],
                 "text": [visible(p.token.text) for p in values.pieces],
-                "bytes (hex)": [p.utf8.hex(" ") for p in values.pieces],
+                "bytes": [len(p.utf8) for p in values.pieces],
+                "in hex": [p.utf8.hex(" ") for p in values.pieces],
                 "what it is": [KINDS[p.kind] for p in values.pieces],
             }
         ),

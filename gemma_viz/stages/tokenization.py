@@ -93,7 +93,7 @@ def tokenization(cap: Capture) -> Tokenization:
     own = [token for token in cap.tokens if token.span]
     return Tokenization(
         pieces=tuple(_piece(token) for token in cap.tokens),
-        neighbours=tuple(_neighbours(cap.model.vocabulary.pieces, token.id) for token in cap.tokens),
+        neighbours=tuple(cap.model.vocabulary.beside(token.id) for token in cap.tokens),
         n_bytes=len(cap.text.encode()),
         n_characters=len(cap.text),
         n_words=len(cap.text.split()),
@@ -185,10 +185,6 @@ def check_bpe(cap: Capture) -> Check:
     models = [token.piece for token in own]
     wrong = sum(a != b for a, b in zip(mine, models, strict=False)) + abs(len(mine) - len(models))
     return Check(bpe, "bpe(text, vocabulary)", f"{len(mine)} pieces", wrong, len(models))
-
-
-def _neighbours(pieces: tuple[str, ...], id: int) -> tuple[str, ...]:
-    return tuple(pieces[near] for near in (id - 1, id + 1) if 0 <= near < len(pieces))
 
 
 def _start(token: Token) -> int:

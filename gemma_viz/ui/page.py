@@ -161,6 +161,6 @@ def _strip(page: Page) -> None:
     def pick(position: int) -> None:
         page.view.set(**dict.fromkeys(TOKEN_DEPENDENT), token=None if position == last else str(position))
 
-    token_strip(page.cap.tokens, page.position, pick, key="tokens")
+    token_strip(page.cap.tokens, page.cap.model.vocabulary, page.position, pick, key="tokens")
     shown = page.cap.tokens[page.position]
     st.caption(f"Selected: token {page.position} of {len(page.cap)}, id {shown.id:,}. Arrow keys move it.")

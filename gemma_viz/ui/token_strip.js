@@ -26,7 +26,7 @@ function chip(token, position) {
   option.style.setProperty("--colour", token.colour);
   option.dataset.position = position;
   option.tabIndex = -1;
-  option.title = `token ${position}, id ${token.id}`;
+  option.title = `token ${position}, id ${token.id}${token.near}`;
   option.setAttribute("role", "option");
   option.setAttribute("aria-selected", "false");
   option.setAttribute("aria-label", `token ${position}: ${token.text}, id ${token.id}`);

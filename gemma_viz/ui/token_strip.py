@@ -7,6 +7,7 @@ import streamlit as st
 
 from gemma_viz.figures.style import CATEGORICAL
 from gemma_viz.tokens import Token
+from gemma_viz.vocabulary import Vocabulary
 
 _HERE = Path(__file__).parent
 
@@ -23,8 +24,13 @@ def colour(position: int) -> str:
     return CATEGORICAL[position % len(CATEGORICAL)]
 
 
-def token_strip(tokens: tuple[Token, ...], selected: int, pick: Callable[[int], None], key: str) -> None:
-    """Draw the strip with one token selected; `pick` is called with the position of the one that is chosen."""
+def token_strip(
+    tokens: tuple[Token, ...], vocabulary: Vocabulary, selected: int, pick: Callable[[int], None], key: str
+) -> None:
+    """Draw the strip with one token selected; `pick` is called with the position of the one that is chosen.
+
+    The title of a token (on hover) names its neighbours in the vocabulary.
+    """
 
     def picked() -> None:
         # A trigger value: it is there in the run that the choice caused and gone in the next, so that a choice made
@@ -38,7 +44,13 @@ def token_strip(tokens: tuple[Token, ...], selected: int, pick: Callable[[int], 
         data={
             "selected": selected,
             "tokens": [
-                {"text": token.label, "id": token.id, "special": token.special, "colour": colour(token.position)}
+                {
+                    "text": token.label,
+                    "id": token.id,
+                    "near": f", in the vocabulary beside {' and '.join(vocabulary.beside(token.id))}",
+                    "special": token.special,
+                    "colour": colour(token.position),
+                }
                 for token in tokens
             ],
         },

@@ -99,6 +99,11 @@ def test_a_token_is_chosen_by_mouse_and_by_keyboard(app: Driver) -> None:
     app.expect(selected=4, parameters={})  # the last token is the default
 
 
+def test_a_token_names_its_neighbours_in_the_vocabulary_on_hover(app: Driver) -> None:
+    app.open()
+    expect(app.chips.nth(4)).to_have_attribute("title", "token 4, id 2827, in the vocabulary beside ▁yang and ervice")
+
+
 def test_next_and_previous_lead_through_all_stages_and_keep_the_view(app: Driver) -> None:
     app.open("?prompt=one+two+three&token=2")
     titles = [stage.replace("_", " ") or "Overview" for stage in STAGES]
