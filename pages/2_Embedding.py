@@ -93,7 +93,7 @@ with right:
     except SeveralTokens as several:
         panels.several_tokens(several)
 
-st.markdown("**Words with related meanings have rows that point in similar directions.** Try your own, a group a line:")
+st.markdown("**Do words with related meanings have rows that point in similar directions?** Type groups, one a line:")
 typed = page.view.text("words", "Words, separated by spaces; a line is a group", ARTICLE_WORDS, st.text_area)
 groups = tuple(tuple(line.split()) for line in typed.splitlines() if line.split())
 n_words = sum(map(len, groups))
