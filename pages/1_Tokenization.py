@@ -142,8 +142,8 @@ if piece.kind == "text" and piece.token.text.strip():
         key="variants",
     )
     st.caption(
-        "To the model these are different numbers. How near their rows are, where each has one, is what it has learned of "
-        "their meaning."
+        "To the model these are different numbers. How near their rows are, where each has one, is what it has learned "
+        "of their meaning."
     )
 
 panels.code(live.values(check_bpe, page.cap))
