@@ -1,12 +1,22 @@
 """Attention: which tokens each head reads, and how it decides."""
 
+import pandas as pd
 import streamlit as st
 
 from gemma_viz.edits import Edits
 from gemma_viz.figures import attention as draw
-from gemma_viz.stages.attention import attention_overview, check_attention, head, small_maps
+from gemma_viz.stages.attention import attention_overview, check_attention, head, head_measures, small_maps
 from gemma_viz.ui import live, panels, words
 from gemma_viz.ui.page import end_page, start_page
+
+MEASURES = {
+    "previous": "token before",
+    "first": "first token",
+    "itself": "itself",
+    "induction": "induction",
+    "tokens_read": "tokens read",
+    "distance": "distance",
+}
 
 page = start_page(
     "Attention",
@@ -41,6 +51,29 @@ with large:
     )
     panels.chart(draw.pattern(values, page.labels, page.position), key="pattern")
     panels.chart(draw.reads(values, page.labels), key="reads")
+
+if page.view.toggle("rank", "Rank all heads by what they do on this prompt"):
+    measured = live.values_by_layer(head_measures, page.cap, "Measures of all heads")
+    table = pd.DataFrame(
+        {
+            "layer": [i for i in range(spec.n_layers) for _ in range(spec.n_heads)],
+            "head": [j for _ in range(spec.n_layers) for j in range(spec.n_heads)],
+        }
+        | {name: [weight for one in measured for weight in getattr(one, field)] for field, name in MEASURES.items()}
+    )
+    st.dataframe(
+        table,
+        hide_index=True,
+        height=320,
+        column_config={name: st.column_config.NumberColumn(format="%.2f") for name in MEASURES.values()},
+        key="measures",
+    )
+    st.caption(
+        "Averages over all tokens but the first. Weight on the token before, on the first token, on itself; tokens "
+        "read is how many an evenly spread head would read (exp of the entropy); distance is how far back the weight "
+        "lies, in tokens; induction is the weight on what came after earlier occurrences of the same token, where "
+        "there are any. A click on a column sorts."
+    )
 
 strongest = int(values.strongest[0])
 st.markdown(

@@ -1,14 +1,15 @@
 """Attention: what each head looks at; one head with its queries, keys, scores and pattern."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from gemma_viz.capture import Capture
+from gemma_viz.capture import Attention, Capture
 from gemma_viz.stages import Check, Floats, around, check, to_numpy
 from gemma_viz.steps import attention as attention_step
 
@@ -32,6 +33,27 @@ class AttentionOverview:
     maps: npt.NDArray[np.uint8]
     n_positions: int
     cell: int
+
+
+@dataclass(frozen=True)
+class HeadMeasures:
+    """What each head of a layer does on average, over all tokens but the first. All float32 [head].
+
+    previous, first, itself: attention weight on the token before, on the first token of the text, on the token itself
+    tokens_read: exp of the entropy of the weights: how many tokens a head that spread itself evenly would read
+    distance: tokens, how far back the weight lies
+    induction: weight on the tokens that came after earlier occurrences of the same token, over the tokens that have
+        occurred before; NaN where none has
+
+    Source for induction: Olsson et al., In-context Learning and Induction Heads (arXiv:2209.11895).
+    """
+
+    previous: Floats
+    first: Floats
+    itself: Floats
+    tokens_read: Floats
+    distance: Floats
+    induction: Floats
 
 
 @dataclass(frozen=True)
@@ -68,17 +90,56 @@ def small_maps(cap: Capture, layer: int) -> npt.NDArray[np.uint8]:
     """
     values, n = cap.attention(layer), len(cap)
     cell = cell_size(n)
-    side, height = -(-n // cell), cell * max(1, QUERIES_AT_ONCE // cell)
+    side = -(-n // cell)
     maps = torch.zeros(len(values.rot_q), side, side)
+    for queries, left, band in _bands(values, cell):
+        pooled = max_pool2d(band, cell, ceil_mode=True)
+        rows, columns = queries.start // cell, left // cell
+        maps[:, rows : rows + pooled.shape[1], columns : columns + pooled.shape[2]] = pooled
+    return (maps * 255).round().to(torch.uint8).numpy()
+
+
+def _bands(values: Attention, cell: int = 1) -> Iterator[tuple[range, int, Tensor]]:
+    """The pattern of a layer, a band of queries at a time and only the keys they see.
+
+    Yields the queries, the first key, and the pattern [head, query, key]; both begin at multiples of `cell`.
+    """
+    n, height = values.rot_q.shape[1], cell * max(1, QUERIES_AT_ONCE // cell)
     for top in range(0, n, height):
         queries = range(top, min(top + height, n))
         seen = values.keys_seen_by(queries)
-        left = seen.start // cell * cell  # where a cell begins
-        band = values.scores_of(slice(None), slice(queries.start, queries.stop), slice(left, seen.stop)).softmax(-1)
-        pooled = max_pool2d(band, cell, ceil_mode=True)
-        rows, columns = top // cell, left // cell
-        maps[:, rows : rows + pooled.shape[1], columns : columns + pooled.shape[2]] = pooled
-    return (maps * 255).round().to(torch.uint8).numpy()
+        left = seen.start // cell * cell
+        scores = values.scores_of(slice(None), slice(queries.start, queries.stop), slice(left, seen.stop))
+        yield queries, left, scores.softmax(-1)
+
+
+def head_measures(cap: Capture, layer: int) -> HeadMeasures:
+    """What the heads of a layer do on this text, a band of queries at a time."""
+    values, ids, n = cap.attention(layer), cap.token_ids, len(cap)
+    sums = torch.zeros(5, len(values.rot_q))  # previous, first, itself, tokens read, distance
+    induction, n_repeated = torch.zeros(len(values.rot_q)), 0
+    for queries, left, band in _bands(values):
+        query = torch.arange(queries.start, queries.stop)[:, None]
+        key = torch.arange(left, left + band.shape[-1])
+        distance = query - key
+        counted = query > 0  # the first token can only read itself
+        for i, keys in enumerate((distance == 1, key == 0, distance == 0)):
+            sums[i] += (band * (keys & counted)).sum((1, 2))
+        entropy = -torch.xlogy(band, band).sum(-1)  # [head, query]
+        sums[3] += (entropy.exp() * counted[:, 0]).sum(-1)
+        sums[4] += (band * distance * counted).sum((1, 2))
+        after_same = (ids[query] == ids[(key - 1).clamp_min(0)]) & (key > 0) & (distance >= 0)
+        induction += (band * after_same).sum((1, 2))
+        n_repeated += int(after_same.any(-1).sum())
+    previous, first, itself, tokens_read, distance_back = sums / (n - 1) if n > 1 else sums * torch.nan
+    return HeadMeasures(
+        previous=to_numpy(previous),
+        first=to_numpy(first),
+        itself=to_numpy(itself),
+        tokens_read=to_numpy(tokens_read),
+        distance=to_numpy(distance_back),
+        induction=to_numpy(induction / n_repeated if n_repeated else induction * torch.nan),
+    )
 
 
 def attention_overview(maps: Sequence[npt.NDArray[np.uint8]], n_positions: int) -> AttentionOverview:

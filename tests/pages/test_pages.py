@@ -63,6 +63,15 @@ def test_norms_are_left_out_by_kind_and_in_one_layer(offered: list[str]) -> None
     assert "the norms around the MLP of layer 2" in shown
 
 
+def test_heads_are_ranked_by_what_they_do(offered: list[str]) -> None:
+    app = open_page("pages/4_Attention.py", rank="1", prompt="the cat the cat")
+    assert not app.exception
+    table = app.dataframe[0].value
+    assert len(table) == 4 * 6
+    assert table["induction"].notna().all()
+    assert table["first token"].between(0, 1).all()
+
+
 def test_the_final_norm_belongs_to_no_layer(offered: list[str]) -> None:
     app = open_page("pages/3_Transformer_layer.py", off="1", which="final", one="1")
     assert not app.exception

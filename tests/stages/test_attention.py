@@ -66,3 +66,54 @@ def test_of_a_long_prompt_the_first_tokens_are_checked(cap: gv.Capture, monkeypa
         assert "first 9 tokens" in checked.call
         assert checked.result == "[6, 9, 16]"
         assert checked.largest_difference < 1e-4 * checked.largest_value
+
+
+def measures_by_hand(pattern: np.ndarray, ids: list[int]) -> dict[str, float]:
+    """Of one head's pattern [query, key], written out query by query."""
+    n = len(ids)
+    later = range(1, n)
+    repeated = [q for q in range(n) if ids[q] in ids[:q]]
+    after = {q: [p + 1 for p in range(q) if ids[p] == ids[q]] for q in repeated}
+    return {
+        "previous": float(np.mean([pattern[q, q - 1] for q in later])),
+        "first": float(np.mean([pattern[q, 0] for q in later])),
+        "itself": float(np.mean([pattern[q, q] for q in later])),
+        "tokens_read": float(np.mean([np.exp(-sum(w * np.log(w) for w in pattern[q] if w > 0)) for q in later])),
+        "distance": float(np.mean([sum(pattern[q, k] * (q - k) for k in range(q + 1)) for q in later])),
+        "induction": float(np.mean([pattern[q, after[q]].sum() for q in repeated])) if repeated else np.nan,
+    }
+
+
+def test_measures_of_made_up_patterns_are_what_the_heads_do() -> None:
+    ids = [0, 5, 6, 5, 6]
+    previous = np.eye(5, k=-1)
+    previous[0, 0] = 1
+    assert measures_by_hand(previous, ids)["previous"] == 1
+    assert measures_by_hand(previous, ids)["tokens_read"] == 1
+    induction = np.eye(5)
+    induction[3], induction[4] = np.eye(5)[2], np.eye(5)[3]  # the 5 reads the 6 after the first 5, the 6 the second 5
+    assert measures_by_hand(induction, ids)["induction"] == 1
+    even = np.tri(5) / np.arange(1, 6)[:, None]
+    assert measures_by_hand(even, ids)["tokens_read"] == pytest.approx(np.mean([2, 3, 4, 5]))
+    assert measures_by_hand(even, ids)["distance"] == pytest.approx(np.mean([0.5, 1, 1.5, 2]))
+
+
+@pytest.mark.parametrize("queries_at_once", [4, 1000])
+def test_head_measures_are_those_of_the_patterns(
+    tiny: gv.Model, queries_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "QUERIES_AT_ONCE", queries_at_once)
+    cap = tiny.capture("the red cat the red cat moving the cat")
+    for layer in range(4):
+        found, pattern = attention.head_measures(cap, layer), cap.attention(layer).pattern.double().numpy()
+        for head in range(6):
+            for name, expected in measures_by_hand(pattern[head], cap.token_ids.tolist()).items():
+                assert getattr(found, name)[head] == pytest.approx(expected, rel=1e-4, abs=1e-5), name
+
+
+def test_a_text_without_repetition_has_no_induction(embedded: gv.Model) -> None:
+    found = attention.head_measures(embedded.capture("I want to move"), 2)
+    assert np.isnan(found.induction).all()
+    assert np.isfinite(found.previous).all()
+    alone = attention.head_measures(embedded.capture(""), 2)
+    assert np.isnan(alone.previous).all()
