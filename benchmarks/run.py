@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from safetensors.torch import load_file
@@ -70,11 +71,8 @@ def against_peers(lengths: list[int], n: int) -> dict[str, Any]:
         return cap, cap.logits([-1])
 
     def ours_by_mkl(text: str) -> tuple[gv.Capture, Any]:
-        linear._HAS_ONEDNN = False
-        try:
+        with patch.object(linear, "_HAS_ONEDNN", False):
             return ours(text)
-        finally:
-            linear._HAS_ONEDNN = True
 
     result: dict[str, Any] = {"dtype": str(model.dtype), "device": str(model.device), "lengths": {}}
     for length in lengths:

@@ -43,7 +43,7 @@ def attend(
     z = torch.empty_like(queries)
     for start in range(0, n_queries, QUERIES_AT_ONCE):
         rows = range(first + start, min(first + start + QUERIES_AT_ONCE, n_keys))
-        seen = range(max(0, rows.start - window + 1) if windowed and window else 0, rows.stop if causal else n_keys)
+        seen = seen_keys(rows, n_keys, causal, window)
         part = slice(start, start + len(rows))
         block = queries[..., part, :], keys[..., seen.start : seen.stop, :], values[..., seen.start : seen.stop, :]
         hidden = hidden_keys(rows, seen, causal, window, queries.device)
@@ -72,6 +72,13 @@ def masked_scores(queries: Tensor, keys: Tensor, hidden: Tensor, scale: float, s
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
     return scores.masked_fill_(hidden, -torch.inf)
+
+
+def seen_keys(queries: range, n_keys: int, causal: bool, window: int | None) -> range:
+    """The keys that at least one of some neighbouring queries may look at."""
+    if not causal:
+        return range(n_keys)
+    return range(max(0, queries.start - window + 1) if window else 0, queries.stop)
 
 
 def hidden_keys(queries: range, keys: range, causal: bool, window: int | None, device: torch.device) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from gemma_viz.attention import hidden_keys, masked_scores
+from gemma_viz.attention import hidden_keys, masked_scores, seen_keys
 from gemma_viz.edits import Edits
 from gemma_viz.instrument import Run, running
 from gemma_viz.ranking import Ranking, rank
@@ -82,9 +82,7 @@ class Attention:
 
     def keys_seen_by(self, queries: range) -> range:
         """The keys that at least one of some neighbouring queries may look at."""
-        if not self.causal:
-            return range(self.rot_k.shape[1])
-        return range(max(0, queries.start - self.window + 1) if self.window else 0, queries.stop)
+        return seen_keys(queries, self.rot_k.shape[1], self.causal, self.window)
 
 
 @dataclass(frozen=True)
@@ -190,6 +188,13 @@ class Capture:
         """The stream as it leaves a layer: float32 [position, d_model]."""
         return _plain(self._stream[self._layer(layer) + 1])
 
+    def stream_at(self, position: int) -> Tensor:
+        """One token's stream at every depth, from what enters the first layer to what leaves the last.
+
+        float32 [n_layers + 1, d_model]. Raises IndexError for a position outside the prompt.
+        """
+        return self._stream_at(position).float().cpu()
+
     def attention(self, layer: int) -> Attention:
         """The inside of a layer's attention, by replaying the layer."""
         index, spec = self._layer(layer), self.model.spec
@@ -272,9 +277,8 @@ class Capture:
         target: the id of a token of interest. The rows of the result are n_layers + 1 depths.
         Source: nostalgebraist, interpreting GPT: the logit lens (2020).
         """
-        index = self._position(position)
+        rows = self._stream_at(position)
         with running(Run((), self.edits)):
-            rows = torch.cat([stream[:, index] for stream in self._stream])
             normed = self.model.hf.model.norm(rows)
             return rank(self.model.unembed, normed, torch.full((len(rows),), target), k)
 
@@ -300,6 +304,11 @@ class Capture:
     def _past(self, n: int) -> DynamicCache:
         """The keys and values of the first n tokens."""
         return DynamicCache([(keys[:, :, :n], values[:, :, :n]) for keys, values in self._keys_values])
+
+    def _stream_at(self, position: int) -> Tensor:
+        """As `stream_at`, in the model's own dtype and on its device."""
+        index = self._position(position)
+        return torch.cat([stream[:, index] for stream in self._stream])
 
     def _final_norm(self, positions: Any) -> Tensor:
         """[batch, len(positions), d_model], in the model's own dtype and on its device."""

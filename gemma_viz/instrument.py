@@ -86,12 +86,10 @@ def instrument(hf: PreTrainedModel, spec: ModelSpec) -> None:
 def _edit_layer(layer: Submodules, index: int, spec: ModelSpec) -> None:
     attention_norms, mlp_norms = ("norms", "attention_norms"), ("norms", "mlp_norms")
     layer.input_layernorm.register_forward_hook(_skip_hook(attention_norms, index))
+    norm_before_mlp(layer, spec).register_forward_hook(_skip_hook(mlp_norms, index))
     if spec.post_norms:
         layer.post_attention_layernorm.register_forward_hook(_skip_hook(attention_norms, index))
-        layer.pre_feedforward_layernorm.register_forward_hook(_skip_hook(mlp_norms, index))
         layer.post_feedforward_layernorm.register_forward_hook(_skip_hook(mlp_norms, index))
-    else:  # this name, which means another place
-        layer.post_attention_layernorm.register_forward_hook(_skip_hook(mlp_norms, index))
     _attention_update(layer, spec).register_forward_hook(_silence_hook("attention", index))
     _mlp_update(layer, spec).register_forward_hook(_silence_hook("mlp", index))
 
@@ -108,7 +106,7 @@ def _probe_layer(layer: Submodules, index: int, spec: ModelSpec) -> None:
     attention.o_proj.register_forward_pre_hook(_input_probe("z", index))
     attention.o_proj.register_forward_hook(_output_probe("attn_projected", index))
     _attention_update(layer, spec).register_forward_hook(_output_probe("attn_out", index))
-    mlp_norm = layer.pre_feedforward_layernorm if spec.post_norms else layer.post_attention_layernorm
+    mlp_norm = norm_before_mlp(layer, spec)
     mlp_norm.register_forward_pre_hook(_input_probe("resid_mid", index))
     mlp_norm.register_forward_hook(_output_probe("mlp_in", index))
     mlp.gate_proj.register_forward_hook(_output_probe("gate", index))
@@ -116,6 +114,11 @@ def _probe_layer(layer: Submodules, index: int, spec: ModelSpec) -> None:
     mlp.down_proj.register_forward_pre_hook(_input_probe("act", index))
     mlp.register_forward_hook(_output_probe("mlp_projected", index))
     _mlp_update(layer, spec).register_forward_hook(_output_probe("mlp_out", index))
+
+
+def norm_before_mlp(layer: Submodules, spec: ModelSpec) -> Submodules:
+    """Gemma 1 calls it by the name that Gemma 2 and 3 give to the norm after the attention."""
+    return layer.pre_feedforward_layernorm if spec.post_norms else layer.post_attention_layernorm
 
 
 def _attention_update(layer: Submodules, spec: ModelSpec) -> nn.Module:

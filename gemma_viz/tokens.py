@@ -34,13 +34,23 @@ class Token:
     @property
     def byte(self) -> int | None:
         """The byte that this token stands for, or None for a token of the ordinary vocabulary."""
-        is_byte = len(self.piece) == 6 and self.piece.startswith("<0x") and self.piece.endswith(">")
-        return int(self.piece[3:5], 16) if is_byte else None
+        return byte_of(self.piece)
 
     @property
     def label(self) -> str:
         """The token as a person can read it, with white space and control characters made visible."""
         return self.piece if self.byte is not None else visible(self.text)
+
+
+def byte_of(piece: str) -> int | None:
+    """The byte that a piece of the vocabulary stands for, 0x41 for "<0x41>"; None for a piece of text."""
+    is_byte = len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">")
+    return int(piece[3:5], 16) if is_byte else None
+
+
+def special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """The ids of control tokens."""
+    return {id for id, added in tokenizer.added_tokens_decoder.items() if added.special}
 
 
 def visible(text: str) -> str:
@@ -81,7 +91,7 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, text: str, limit: int) -> tuple
         )
     pieces = tokenizer.convert_ids_to_tokens(ids)
     spans = _spans(encoded["offset_mapping"])
-    special = {id for id, added in tokenizer.added_tokens_decoder.items() if added.special}
+    special = special_ids(tokenizer)
     return tuple(
         Token(position, id, piece, token_text(tokenizer, id), span, id in special)
         for position, (id, piece, span) in enumerate(zip(ids, pieces, spans, strict=True))

@@ -10,6 +10,8 @@ from functools import cached_property, lru_cache
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerBase
 
+from gemma_viz.tokens import byte_of, special_ids
+
 
 class Vocabulary:
     """All entries of a byte-fallback BPE vocabulary.
@@ -32,7 +34,7 @@ class Vocabulary:
     @cached_property
     def kinds(self) -> tuple[str, ...]:
         """By id: "special" (a control token), "unused" (kept free for later uses), "byte" or "text"."""
-        special = {id for id, added in self._tokenizer.added_tokens_decoder.items() if added.special}
+        special = special_ids(self._tokenizer)
         return tuple(_kind(piece, self.ids[piece] in special) for piece in self.pieces)
 
     @cached_property
@@ -82,7 +84,7 @@ def _kind(piece: str, special: bool) -> str:
         return "unused"
     if special:
         return "special"
-    return "byte" if len(piece) == 6 and piece.startswith("<0x") else "text"
+    return "text" if byte_of(piece) is None else "byte"
 
 
 def _script(piece: str) -> str:

@@ -19,7 +19,7 @@ from gemma_viz.stages import Floats
 from gemma_viz.stages.residual import Lens, NormInNumbers, Residual
 
 LINES_SHOWN = 24
-CELL_CHARACTERS = 8
+CELL_CHARACTERS = 8  # of a label in a table that has to fit on a narrow screen
 SYMBOLS = ("circle", "diamond", "square", "x")
 
 
@@ -120,7 +120,7 @@ def lens(values: Lens, labels: Sequence[Sequence[str]]) -> go.Figure:
             zmax=1,
             colorscale=colour_scale(SEQUENTIAL),
             colorbar={"title": {"text": "probability"}, "thickness": 12},
-            text=[[plain(_fitting(label)) for label in row] for row in labels],
+            text=[[plain(label, CELL_CHARACTERS) for label in row] for row in labels],
             texttemplate="%{text}",
             textfont={"size": 11},
             customdata=[[plain(label) for label in row] for row in labels],
@@ -147,11 +147,6 @@ def lens(values: Lens, labels: Sequence[Sequence[str]]) -> go.Figure:
         + ".",
         height=150 + 26 * n_depths,
     )
-
-
-def _fitting(label: str) -> str:
-    """A label that fits into a cell on a narrow screen."""
-    return label if len(label) <= CELL_CHARACTERS else label[: CELL_CHARACTERS - 1] + "…"
 
 
 def followed(values: Lens, label: str) -> go.Figure:
@@ -226,9 +221,7 @@ def _by_layer(
     series: dict[str, np.ndarray], *, title: str, y: str, range: tuple[float, float] | None = None
 ) -> go.Figure:
     figure = go.Figure()
-    for (name, line), colour, symbol in zip(
-        series.items(), CATEGORICAL, ("circle", "diamond", "square", "x"), strict=False
-    ):
+    for (name, line), colour, symbol in zip(series.items(), CATEGORICAL, SYMBOLS, strict=False):
         figure.add_scatter(
             x=np.arange(len(line)),
             y=line,

@@ -51,14 +51,14 @@ def finish(
     return figure
 
 
-def short(text: str) -> str:
-    """Text cut to a readable length."""
-    return text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…"
+def short(text: str, longest: int = LONGEST_LABEL) -> str:
+    """Text cut to a readable length, in characters."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
-def plain(text: str) -> str:
+def plain(text: str, longest: int = LONGEST_LABEL) -> str:
     """Text for a label or a hover: short, and with what plotly would read as markup escaped."""
-    return html.escape(short(text))
+    return html.escape(short(text, longest))
 
 
 def token_axis(labels: Sequence[str], first: int = 0) -> dict[str, Any]:

@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
 from gemma_viz.capture import Capture
 from gemma_viz.edits import Edits
+from gemma_viz.instrument import norm_before_mlp
 from gemma_viz.spec import ModelSpec
 from gemma_viz.stages import Check, Floats, check, rms, to_numpy
 from gemma_viz.steps import rms_norm
@@ -140,8 +139,7 @@ def first_share(cap: Capture, edits: Edits, position: int) -> float:
 
 def stream_scales(cap: Capture, position: int) -> Floats:
     """RMS of one token's stream before the first layer and after each: float32 [n_layers + 1]; may not be finite."""
-    layers = range(cap.model.spec.n_layers)
-    return to_numpy(rms(torch.stack([cap.resid_pre(0)[position], *(cap.resid_post(i)[position] for i in layers)])))
+    return to_numpy(rms(cap.stream_at(position)))
 
 
 def stream_scales_without(cap: Capture, edits: Edits, position: int) -> Floats:
@@ -151,9 +149,7 @@ def stream_scales_without(cap: Capture, edits: Edits, position: int) -> Floats:
 
 def depth_similarity(cap: Capture, position: int) -> Floats:
     """Cosine of one token's stream between any two depths: float32 [n_layers + 1, n_layers + 1]."""
-    layers = range(cap.model.spec.n_layers)
-    stream = torch.stack([cap.resid_pre(0)[position], *(cap.resid_post(i)[position] for i in layers)])
-    directions = normalize(stream, dim=-1)
+    directions = normalize(cap.stream_at(position), dim=-1)
     return to_numpy(directions @ directions.T)
 
 
@@ -181,7 +177,7 @@ def norm_in_numbers(cap: Capture, layer: int, place: str, position: int) -> Norm
     x, norm, normed = {
         "before attention": lambda: (cap.resid_pre(layer), module.input_layernorm, cap.attention(layer).input),
         "after attention": lambda: (inside.attn_projected, module.post_attention_layernorm, inside.attn_out),
-        "before MLP": lambda: (inside.resid_mid, _norm_before_mlp(module, cap.model.spec), cap.mlp(layer).input),
+        "before MLP": lambda: (inside.resid_mid, norm_before_mlp(module, cap.model.spec), cap.mlp(layer).input),
         "after MLP": lambda: (inside.mlp_projected, module.post_feedforward_layernorm, inside.mlp_out),
     }[place]()
     return NormInNumbers(
@@ -190,10 +186,6 @@ def norm_in_numbers(cap: Capture, layer: int, place: str, position: int) -> Norm
         normed=to_numpy(normed[position]),
         rms=float((x[position].pow(2).mean() + cap.model.spec.norm_eps).sqrt()),
     )
-
-
-def _norm_before_mlp(layer: Any, spec: ModelSpec) -> Any:
-    return layer.pre_feedforward_layernorm if spec.post_norms else layer.post_attention_layernorm
 
 
 def check_rms_norm(cap: Capture, layer: int) -> Check:

@@ -44,14 +44,8 @@ NOTICE = Path(__file__).parents[2] / "NOTICE"
 
 TOKEN_DEPENDENT = ("merge",)  # what is shown of one token; another one begins at the default
 PROMPT_DEPENDENT = ("token", *TOKEN_DEPENDENT)
-MODEL_DEPENDENT = (
-    "layer",
-    "head",
-    "neuron",
-    "pair",
-    "norm",
-    *PROMPT_DEPENDENT,
-)  # their ranges differ from model to model
+# Their ranges differ from model to model.
+MODEL_DEPENDENT = ("layer", "head", "neuron", "pair", "norm", *PROMPT_DEPENDENT)
 
 
 @dataclass(frozen=True)
