@@ -215,6 +215,21 @@ class Capture:
             window=spec.window(index),
         )
 
+    def head_outputs(self, layer: int, position: int) -> Tensor:
+        """What each head of a layer adds to the stream of one token: float32 [head, d_model].
+
+        Each head's z through its own columns of the output projection and, on Gemma 2 and 3, times what the norm after
+        it multiplied the sum of all heads with. They sum to `attention(layer).out[position]` up to rounding.
+        """
+        index, row = self._layer(layer), self._position(position)
+        module, values = self.model.hf.model.layers[index], self.attention(layer)
+        weight = module.self_attn.o_proj.weight.detach().float().cpu()  # [d_model, head * d_head]
+        by_head = weight.unflatten(1, (self.model.spec.n_heads, -1))  # [d_model, head, d_head]
+        outputs = torch.einsum("dhc,hc->hd", by_head, values.z[:, row])
+        if self.model.spec.post_norms and self._normalises("attention_norms", index):
+            outputs = outputs * norm_factors(module.post_attention_layernorm, values.projected[row])
+        return outputs
+
     def mlp(self, layer: int) -> MLP:
         """The inside of a layer's MLP, by replaying the layer."""
         values = self._replay(self._layer(layer), INSIDE_MLP)
@@ -315,11 +330,20 @@ class Capture:
         with running(Run((), self.edits)):
             return self.model.hf.model.norm(self._stream[-1][:, positions])
 
+    def _normalises(self, kind: str, layer: int) -> bool:
+        return self.edits.takes("norms", layer) and self.edits.takes(kind, layer)
+
     def _layer(self, layer: int) -> int:
         return _index(layer, self.model.spec.n_layers, "layer")
 
     def _position(self, position: int) -> int:
         return _index(position, len(self), "position")
+
+
+def norm_factors(norm: Any, x: Tensor) -> Tensor:
+    """What an RMSNorm multiplies each component of x with: (1 + weight) / RMS of x. Float32, of the shape of x."""
+    weight = norm.weight.detach().float().cpu()
+    return (1 + weight) * (x.pow(2).mean(-1, keepdim=True) + norm.eps).rsqrt()
 
 
 def _index(index: int, n: int, what: str) -> int:

@@ -21,11 +21,17 @@ from transformers.masking_utils import AttentionMaskInterface, eager_mask, sdpa_
 from transformers.models.gemma2.modeling_gemma2 import eager_attention_forward
 
 from gemma_viz.attention import attend
-from gemma_viz.edits import Edits
+from gemma_viz.edits import Activation, Edits
 from gemma_viz.linear import linear
 from gemma_viz.spec import ModelSpec
 
 ATTENTION = "gemma_viz"  # the name under which transformers finds `_attention`
+
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "gelu_exact": nn.functional.gelu,
+    "relu": nn.functional.relu,
+    "identity": lambda gate: gate,
+}
 
 # A module of transformers with submodules of its own, which are not typed: a decoder layer, an attention.
 Submodules = Any
@@ -81,6 +87,7 @@ def instrument(hf: PreTrainedModel, spec: ModelSpec) -> None:
     for index, layer in enumerate(hf.model.layers):
         _edit_layer(layer, index, spec)
         _probe_layer(layer, index, spec)
+        layer.register_forward_pre_hook(_rope_hook(index, hf, spec), with_kwargs=True)
 
 
 def _edit_layer(layer: Submodules, index: int, spec: ModelSpec) -> None:
@@ -92,12 +99,13 @@ def _edit_layer(layer: Submodules, index: int, spec: ModelSpec) -> None:
         layer.post_feedforward_layernorm.register_forward_hook(_skip_hook(mlp_norms, index))
     _attention_update(layer, spec).register_forward_hook(_silence_hook("attention", index))
     _mlp_update(layer, spec).register_forward_hook(_silence_hook("mlp", index))
+    layer.mlp.act_fn.register_forward_hook(_activation_hook(index))
 
 
 def _probe_layer(layer: Submodules, index: int, spec: ModelSpec) -> None:
     """One probe for each named value; after the edits, so that it sees what they leave."""
     attention, mlp = layer.self_attn, layer.mlp
-    layer.register_forward_pre_hook(_layer_hook(index), with_kwargs=True)
+    layer.register_forward_pre_hook(_input_probe("resid_pre", index))
     layer.register_forward_hook(_output_probe("resid_post", index))
     layer.input_layernorm.register_forward_hook(_output_probe("attn_in", index))
     (attention.q_norm if spec.qk_norm else attention.q_proj).register_forward_hook(_output_probe("q", index))
@@ -147,18 +155,51 @@ def _input_probe(name: str, layer: int) -> Callable[..., None]:
     return hook
 
 
-def _layer_hook(index: int) -> Callable[..., Any]:
-    """Keeps what enters a layer, and takes the rotation away where RoPE is off."""
+def _rope_hook(index: int, hf: PreTrainedModel, spec: ModelSpec) -> Callable[..., Any]:
+    """Other rotations for a layer, where they are left out or the positions are changed."""
 
     def hook(module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Any]) -> Any:
         run = _run.get()
-        if run is None:
+        if run is None or not run.edits.act_in(index):
             return None
-        run.see("resid_pre", index, args[0])
-        if run.edits.takes("rope", index):
+        edits = run.edits
+        if not edits.rope:
+            cos, sin = kwargs["position_embeddings"]
+            turns = torch.ones_like(cos), torch.zeros_like(sin)
+        elif edits.rope_shift or edits.rope_stretch != 1:
+            positions = kwargs["position_ids"] * edits.rope_stretch + edits.rope_shift
+            turns = rotations(hf, spec, index, args[0], positions)
+        else:
             return None
-        cos, sin = kwargs["position_embeddings"]
-        return args, kwargs | {"position_embeddings": (torch.ones_like(cos), torch.zeros_like(sin))}
+        return args, kwargs | {"position_embeddings": turns}
+
+    return hook
+
+
+def rotations(
+    hf: PreTrainedModel, spec: ModelSpec, layer: int, stream: Tensor, positions: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Cosines and sines by which a layer turns queries and keys, both [batch, position, d_head].
+
+    stream: gives dtype and device; positions: int or float [batch, position]
+    """
+    kind = f"{spec.layer_kinds[layer]}_attention"
+    # Gemma 3 has rotations for each kind of layer, Gemma 1 and 2 one for all.
+    which = {"layer_type": kind} if kind in hf.config.rope_parameters else {}
+    cos_and_sin: tuple[Tensor, Tensor] = hf.model.rotary_emb(stream, positions, **which)
+    return cos_and_sin
+
+
+def _activation_hook(layer: int) -> Callable[..., Tensor | None]:
+    """Another function of the gate, or none at all."""
+
+    def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+        run = _run.get()
+        if run is None or not run.edits.act_in(layer):
+            return None
+        if not run.edits.gate:
+            return torch.ones_like(output)
+        return ACTIVATIONS[run.edits.activation](args[0]) if run.edits.activation != "gelu" else None
 
     return hook
 

@@ -15,11 +15,11 @@ from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 
 from gemma_viz.capture import Capture
 from gemma_viz.edits import UNCHANGED, Edits
-from gemma_viz.instrument import instrument
+from gemma_viz.instrument import instrument, rotations
 from gemma_viz.linear import linear
 from gemma_viz.ranking import top_k
 from gemma_viz.spec import ModelSpec
-from gemma_viz.tokens import token_text, tokenize
+from gemma_viz.tokens import token_text, tokenize, tokens_with_ids
 from gemma_viz.vocabulary import Vocabulary
 
 LONGEST_ON_CPU = 8192  # tokens; a capture of so many takes a quarter of a minute on two cores
@@ -99,6 +99,17 @@ class Model:
         """
         return Capture(self, text, tokenize(self.tokenizer, text, self.token_limit), edits, earlier)
 
+    def capture_ids(self, ids: Sequence[int], edits: Edits = UNCHANGED) -> Capture:
+        """Run the model over token ids as they are, also where its tokenizer would cut their text otherwise.
+
+        Raises IndexError for an id that the vocabulary does not have, NoTokens and TooManyTokens as `capture` does.
+        """
+        outside = [id for id in ids if not 0 <= id < self.spec.vocab_size]
+        if outside:
+            raise IndexError(f"There is no token {outside[0]}: the ids are 0 to {self.spec.vocab_size - 1}.")
+        tokens = tokens_with_ids(self.tokenizer, ids, self.token_limit)
+        return Capture(self, "".join(token.text for token in tokens), tokens, edits)
+
     def forward(self, token_ids: Tensor, past: Cache | None = None) -> None:
         """One pass over token ids [position], up to the final norm; the logits are left to who needs them.
 
@@ -109,13 +120,8 @@ class Model:
     def forward_layer(self, layer: int, stream: Tensor) -> None:
         """One layer, on the stream that enters it: [batch 1, position, d_model], from position 0 on."""
         position_ids = torch.arange(stream.shape[1], device=self.device)[None]
-        kind = f"{self.spec.layer_kinds[layer]}_attention"
-        # Gemma 3 has rotations for each kind of layer, Gemma 1 and 2 one for all.
-        which = {"layer_type": kind} if kind in self.hf.config.rope_parameters else {}
-        rotations = self.hf.model.rotary_emb(stream, position_ids, **which)
-        self.hf.model.layers[layer](
-            stream, attention_mask=None, position_ids=position_ids, position_embeddings=rotations
-        )
+        turns = rotations(self.hf, self.spec, layer, stream, position_ids)
+        self.hf.model.layers[layer](stream, attention_mask=None, position_ids=position_ids, position_embeddings=turns)
 
     @torch.inference_mode()
     def unembed(self, normed: Tensor) -> Tensor:

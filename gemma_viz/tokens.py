@@ -3,6 +3,7 @@
 Not here: what the tokenization page shows of them (`gemma_viz.stages.tokenization`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
@@ -81,7 +82,17 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, text: str, limit: int) -> tuple
     """
     _refuse_surrogates(text)
     encoded = tokenizer(text, return_offsets_mapping=True)
-    ids: list[int] = encoded["input_ids"]
+    return _tokens(tokenizer, encoded["input_ids"], _spans(encoded["offset_mapping"]), limit)
+
+
+def tokens_with_ids(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], limit: int) -> tuple[Token, ...]:
+    """The tokens with these ids, which need not be what the tokenizer makes of their text; spans are None."""
+    return _tokens(tokenizer, ids, [None] * len(ids), limit)
+
+
+def _tokens(
+    tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], spans: Sequence[tuple[int, int] | None], limit: int
+) -> tuple[Token, ...]:
     if not ids:
         raise NoTokens("The text is empty, and this model adds no token of its own. Type at least one character.")
     if len(ids) > limit:
@@ -89,8 +100,7 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, text: str, limit: int) -> tuple
             f"The text has {len(ids):,} tokens and the limit is {limit:,}. Shorten it by at least "
             f"{len(ids) - limit:,} tokens."
         )
-    pieces = tokenizer.convert_ids_to_tokens(ids)
-    spans = _spans(encoded["offset_mapping"])
+    pieces = tokenizer.convert_ids_to_tokens(list(ids))
     special = special_ids(tokenizer)
     return tuple(
         Token(position, id, piece, token_text(tokenizer, id), span, id in special)

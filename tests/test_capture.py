@@ -564,3 +564,27 @@ def test_an_instrumented_gemma_2_gives_the_logits_of_transformers_eager_model(
     with torch.no_grad():
         plain = load_reference(tiny_checkpoints["gemma2"])(ids[None], use_cache=False).logits
     assert difference(plain_logits(tiny_models["gemma2"], ids), plain) < TOLERANCE
+
+
+def test_the_outputs_of_the_heads_sum_to_what_attention_adds(tiny: gv.Model) -> None:
+    for edits in (gv.Edits(), gv.Edits(attention_norms=False, layers=frozenset({1}))):
+        cap = tiny.capture(PROMPT, edits)
+        for layer in range(4):
+            for position in (0, 5, -1):
+                outputs = cap.head_outputs(layer, position)
+                assert outputs.shape == (6, 48)
+                expected = cap.attention(layer).out[position]
+                assert torch.allclose(outputs.sum(0), expected, atol=1e-5 * expected.abs().max().item())
+
+
+def test_ids_are_run_as_they_are(tiny: gv.Model) -> None:
+    ids = tiny.capture(PROMPT).token_ids.tolist()
+    again = tiny.capture_ids(ids)
+    assert again.token_ids.tolist() == ids
+    assert torch.equal(again.resid_post(3), tiny.capture(PROMPT).resid_post(3))
+    letters = [tiny.token_id(piece) for piece in ("▁", "t", "h", "e")]
+    assert [token.text for token in tiny.capture_ids(letters).tokens] == [" ", "t", "h", "e"]
+    with pytest.raises(IndexError, match="no token 99999"):
+        tiny.capture_ids([99_999])
+    with pytest.raises(gv.errors.NoTokens):
+        tiny.capture_ids([])

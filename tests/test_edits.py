@@ -191,17 +191,75 @@ def test_the_norms_of_both_kinds_are_all_norms(calm_models: dict[str, gv.Model])
         assert torch.equal(both.resid_post(3), model.capture(PROMPT, gv.Edits(norms=False)).resid_post(3))
 
 
+class Applied(nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]):
+        super().__init__()
+        self.forward = function
+
+
+def other_function(function: Callable[[Tensor], Tensor]) -> Surgery:
+    def surgery(hf: PreTrainedModel, call: dict[str, Any]) -> None:
+        for layer in hf.model.layers:
+            layer.mlp.act_fn = Applied(function)
+
+    return surgery
+
+
+def other_positions(change: Callable[[Tensor], Tensor]) -> Surgery:
+    def surgery(hf: PreTrainedModel, call: dict[str, Any]) -> None:
+        turn = hf.model.rotary_emb.forward
+        hf.model.rotary_emb.forward = lambda x, position_ids, *kind: turn(x, change(position_ids), *kind)
+
+    return surgery
+
+
+CHANGES: dict[gv.Edits, Surgery] = {
+    gv.Edits(rope_shift=7): other_positions(lambda positions: positions + 7),
+    gv.Edits(rope_stretch=0.5): other_positions(lambda positions: positions / 2),
+    gv.Edits(rope_shift=3, rope_stretch=2.0): other_positions(lambda positions: positions * 2 + 3),
+    gv.Edits(activation="relu"): other_function(lambda gate: gate.clamp_min(0)),
+    gv.Edits(activation="identity"): other_function(lambda gate: gate),
+    gv.Edits(activation="gelu_exact"): other_function(lambda gate: gate * (1 + torch.erf(gate / 2**0.5)) / 2),
+    gv.Edits(gate=False): other_function(torch.ones_like),
+}
+
+
+def changed_fields(edits: gv.Edits) -> dict[str, object]:
+    return {name: value for name, value in vars(edits).items() if value != getattr(gv.Edits(), name)}
+
+
+@pytest.mark.parametrize("edits", CHANGES, ids=lambda edits: str(changed_fields(edits)))
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_step_done_otherwise_is_done_so_in_every_layer(
+    family: str, edits: gv.Edits, tiny_models: dict[str, gv.Model], tiny_checkpoints: dict[str, Path]
+) -> None:
+    cap = tiny_models[family].capture(PROMPT, edits)
+    hf = load_reference(tiny_checkpoints[family])
+    CHANGES[edits](hf, {})
+    with torch.no_grad():
+        by_hand = hf(input_ids=cap.token_ids[None], use_cache=False, output_hidden_states=True)
+    for layer in range(4):
+        assert torch.equal(cap.replayed_resid_post(layer), cap.resid_post(layer))
+        if layer < 3:  # the last one is given after the final norm
+            expected = by_hand.hidden_states[layer + 1][0]
+            torch.testing.assert_close(
+                cap.resid_post(layer), expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item()
+            )
+    torch.testing.assert_close(cap.logits(range(len(cap))), by_hand.logits[0], rtol=1e-3, atol=1e-3)
+    elsewhere = tiny_models[family].capture(PROMPT, edits.only_in())
+    assert torch.equal(elsewhere.resid_post(3), tiny_models[family].capture(PROMPT).resid_post(3))
+
+
 def test_all_steps_are_tested() -> None:
-    assert {field.name for field in fields(gv.Edits)} == {*STEPS, *NORM_KINDS, "layers"}
+    changed = {name for edits in CHANGES for name in changed_fields(edits)}
+    assert {field.name for field in fields(gv.Edits)} == {*STEPS, *NORM_KINDS, *changed, "layers"}
 
 
 def test_edits_are_values() -> None:
     edits = gv.Edits(rope=False, norms=False)
-    assert edits.off == ("norms", "rope")
     assert {edits: 1}[gv.Edits(norms=False, rope=False)] == 1
     assert gv.Edits() != edits
     assert gv.Edits(rope=False, layers=frozenset({1})) != gv.Edits(rope=False)
     assert gv.Edits(rope=False).only_in(1, 2) == gv.Edits(rope=False, layers=frozenset({1, 2}))
-    assert gv.Edits(rope=False).only_in(1).off == ("rope",)
     with pytest.raises(FrozenInstanceError):
         edits.rope = True  # type: ignore[misc]

@@ -10,7 +10,7 @@ Who wins when address and session differ:
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 from urllib.parse import quote_plus
@@ -135,6 +135,34 @@ class View:
 
         index = options.index(value)
         self._draw(name, str(options), st.selectbox, store, label=label, options=options, index=index, **widget_options)
+        return value
+
+    def section(self, page: str, sections: Mapping[str, str]) -> str:
+        """Which part of a long page is shown, the first unless the address says otherwise.
+
+        page: names the parameter; sections: their names in the address, and their titles
+        """
+        default = next(iter(sections))
+        text = self.params.get(page, default)
+        value = text if text in sections else default
+        if value != text:
+            self.note(f"This page has no part {words.code(visible(text[:20]))}. Shown is “{sections[value]}”.")
+
+        def store(name: str) -> None:
+            self._store({page: None if name == default else name})
+
+        self._draw(
+            page,
+            str(sections),
+            st.segmented_control,
+            store,
+            label="Parts of this page",
+            options=list(sections),
+            default=value,
+            format_func=sections.__getitem__,
+            required=True,
+            label_visibility="collapsed",
+        )
         return value
 
     def step(self, name: str, label: str, options: Sequence[str], default: str) -> str:
