@@ -18,6 +18,7 @@ from transformers import DynamicCache
 from gemma_viz.attention import hidden_keys, masked_scores, seen_keys
 from gemma_viz.edits import Edits
 from gemma_viz.instrument import Run, running
+from gemma_viz.linear import linear
 from gemma_viz.ranking import Ranking, rank
 from gemma_viz.tokens import Token
 
@@ -275,6 +276,20 @@ class Capture:
             logits=tuple(logits[ids].tolist()),
             probabilities=tuple(logits.softmax(-1)[ids].tolist()),
         )
+
+    def direct_logits(self, vectors: Tensor, position: int) -> Tensor:
+        """What vectors in one token's stream add to its logits by themselves: float32 [vector, vocab_size].
+
+        vectors: float32 [vector, d_model]
+
+        The final norm divides by what it divides the token's whole stream by, so that the logits of parts of the stream
+        sum to the logits of the whole, before any soft-cap. What later layers make of a part is not in it.
+        """
+        if self.edits.final_norm:
+            stream = self.resid_post(-1)[self._position(position)]
+            vectors = vectors * norm_factors(self.model.hf.model.norm, stream)
+        weight = self.model.hf.lm_head.weight.detach()
+        return linear(vectors.to(weight), weight).float().cpu()
 
     def ranking(self, targets: Tensor, k: int = 10, layer: int = -1) -> Ranking:
         """The k likeliest tokens after every position, as the output would read them off the stream after a layer.

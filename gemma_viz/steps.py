@@ -47,19 +47,26 @@ def rope(q: Tensor, theta: float) -> Tensor:
     return torch.cat([x * cos - y * sin, y * cos + x * sin], dim=-1)
 
 
+def scores(rot_q: Tensor, rot_k: Tensor, scale: float, softcap: float | None) -> Tensor:
+    group = len(rot_q) // len(rot_k)  # query heads that share one key head
+    k = rot_k.repeat_interleave(group, 0)  # [head, key, d_head]
+    scores = rot_q @ k.mT * scale  # [head, query, key]
+    return softcap * torch.tanh(scores / softcap) if softcap else scores
+
+
+def visible_only(scores: Tensor, window: int) -> Tensor:
+    position = torch.arange(scores.shape[-1])
+    distance = position[:, None] - position  # [query, key]
+    return scores.masked_fill((distance < 0) | (distance >= window), -torch.inf)
+
+
 def attention(
     rot_q: Tensor, rot_k: Tensor, v: Tensor, scale: float, softcap: float | None, window: int,
 ) -> Tensor:  # fmt: skip
-    group = len(rot_q) // len(rot_k)  # query heads that share one key and value head
-    k, v = rot_k.repeat_interleave(group, 0), v.repeat_interleave(group, 0)  # [head, key, d_head]
-    scores = rot_q @ k.mT * scale  # [head, query, key]
-    if softcap:
-        scores = softcap * torch.tanh(scores / softcap)
-    position = torch.arange(scores.shape[-1])
-    distance = position[:, None] - position  # [query, key]
-    scores = scores.masked_fill((distance < 0) | (distance >= window), -torch.inf)
-    pattern = scores.softmax(-1)  # rows sum to 1
-    return pattern @ v  # z: [head, query, d_head]
+    masked = visible_only(scores(rot_q, rot_k, scale, softcap), window)  # [head, query, key]
+    pattern = masked.softmax(-1)  # rows sum to 1
+    group = len(rot_q) // len(v)  # they share one value head, too
+    return pattern @ v.repeat_interleave(group, 0)  # z: [head, query, d_head]
 
 
 def mlp(x: Tensor, w_gate: Tensor, w_up: Tensor, w_down: Tensor) -> Tensor:

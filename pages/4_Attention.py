@@ -1,13 +1,44 @@
-"""Attention: which tokens each head reads, and how it decides."""
+"""Attention: which tokens each head reads, how it decides, and what it moves."""
 
 import pandas as pd
 import streamlit as st
 
 from gemma_viz.edits import Edits
+from gemma_viz.errors import SeveralTokens
 from gemma_viz.figures import attention as draw
-from gemma_viz.stages.attention import attention_overview, check_attention, head, head_measures, small_maps
-from gemma_viz.ui import live, panels, words
-from gemma_viz.ui.page import end_page, start_page
+from gemma_viz.figures import head_output as draw_output
+from gemma_viz.figures import key_value_cache as draw_cache
+from gemma_viz.figures import mask as draw_mask
+from gemma_viz.stages.attention import arcs, check_attention, head, query
+from gemma_viz.stages.embedding import token_of_word
+from gemma_viz.stages.head_output import direct_effect, head_outputs
+from gemma_viz.stages.heads import in_model_order, layer_heads, ordered
+from gemma_viz.stages.key_value_cache import FAMILY, sizes
+from gemma_viz.stages.mask import all_scores, later_token, mask_shape, unmasked
+from gemma_viz.tokens import visible
+from gemma_viz.ui import live, panels, words_attention
+from gemma_viz.ui.attention_arcs import attention_arcs
+from gemma_viz.ui.head_maps import head_maps
+from gemma_viz.ui.page import Page, end_page, start_page
+
+PARTS = {
+    "heads": "All heads",
+    "query": "One query",
+    "moves": "What it moves",
+    "sharing": "Shared keys",
+    "mask": "The mask",
+}
+
+SORTED_BY = {
+    "model": "the model's own order",
+    "tokens_read": "from flat to spiky",
+    "previous": "weight on the token before",
+    "first": "weight on the first token",
+    "itself": "weight on the token itself",
+    "induction": "induction",
+    "distance": "how far back they look",
+}
+WEIGHTS = ("previous", "first", "itself", "induction")
 
 MEASURES = {
     "previous": "token before",
@@ -18,85 +49,273 @@ MEASURES = {
     "distance": "distance",
 }
 
-page = start_page(
-    "Attention",
-    "The only step in which tokens learn of each other. Every head lets each token look back over the text, weigh "
-    "what it finds, and copy a mixture of it into its own stream.",
-)
-spec = page.cap.model.spec
-left, right = st.columns(2, gap="large")
-with left:
-    layer = page.choose_layer()
-with right:
-    chosen = page.choose_head()
 
-st.subheader("What happens")
-small, large = st.columns([2, 3], gap="large")
-with small:
-    maps = live.values_by_layer(small_maps, page.cap, "Attention of all heads")
-    panels.chart(draw.overview(attention_overview(maps, len(page.cap)), layer, chosen), key="overview")
-with large:
-    values = live.values(head, page.cap, layer, chosen, page.position)
-    reach = (
-        f"the last {values.window:,} tokens, itself included" if values.window else "itself and all tokens before it"
-    )
-    shared = (
-        f"all {spec.n_heads} query heads of a layer share one key/value head (multi-query attention)"
-        if spec.n_kv_heads == 1
-        else f"it reads key/value head {values.kv_head}, as do {spec.group_size - 1} other query heads"
-    )
-    st.markdown(
-        f"**Layer {layer}, head {chosen}.** A query of this layer sees {reach}; {shared}. A row of the "
-        "map is one token's attention, and sums to 1. Empty is what it may not see."
-    )
-    panels.chart(draw.pattern(values, page.labels, page.position), key="pattern")
-    panels.chart(draw.reads(values, page.labels), key="reads")
+def all_heads(page: Page, layer: int, chosen: int) -> None:
+    """Small maps of all heads, sorted and filtered, and the chosen one large."""
+    view = page.view
+    layers = live.values_by_layer(layer_heads, page.cap, "Attention of all heads")
+    left, right = st.columns(2, gap="large")
+    with left:
+        order = view.choice("sort", "Order of the maps", list(SORTED_BY), format_func=SORTED_BY.__getitem__)
+    with right:
+        least = view.integer("least", "At least, in percent of the weight", 0, 100, 0) if order in WEIGHTS else 0
+    places = in_model_order(layers) if order == "model" else ordered(layers, order, least / 100)
 
-if page.view.toggle("rank", "Rank all heads by what they do on this prompt"):
-    measured = live.values_by_layer(head_measures, page.cap, "Measures of all heads")
-    table = pd.DataFrame(
-        {
-            "layer": [i for i in range(spec.n_layers) for _ in range(spec.n_heads)],
-            "head": [j for _ in range(spec.n_layers) for j in range(spec.n_heads)],
-        }
-        | {name: [weight for one in measured for weight in getattr(one, field)] for field, name in MEASURES.items()}
-    )
+    def pick(new_layer: int, new_head: int) -> None:
+        view.set(layer=str(new_layer) if new_layer else None, head=str(new_head) if new_head else None)
+
+    small, large = st.columns([2, 3], gap="large")
+    with small:
+        st.markdown(
+            words_attention.heads_shown(len(places), len(layers) * page.cap.model.spec.n_heads, SORTED_BY[order])
+        )
+        head_maps(layers, places, (layer, chosen), pick, key="head_maps")
+        st.caption(
+            "In each map a row is a query and a column a key. Choose a map to see it large. "
+            + ("Layers go down, heads across." if order == "model" else "A name such as 5.3 is layer 5, head 3.")
+        )
+    with large:
+        _pattern(page, layer, chosen)
+    with st.expander("What the measures mean"):
+        st.markdown(
+            "Averages over all tokens but the first. **Token before**, **first token**, **itself**: how much weight "
+            "lies there. **Induction**: the weight on the token that came after an earlier occurrence of the same "
+            "token, over the tokens that have occurred before; there are none in a prompt that repeats nothing. "
+            "**Tokens read**: how many tokens a head would read that spreads itself evenly (exp of the entropy of the "
+            "weights); flat heads read many, spiky ones one. **Distance**: how far back the weight lies, in tokens."
+        )
+    if view.toggle("rank", "Show the measures of all heads as a table"):
+        _measures(layers)
+
+
+def _measures(layers: list) -> None:
+    table = [
+        {"layer": i, "head": j} | {name: float(getattr(one.measures, field)[j]) for field, name in MEASURES.items()}
+        for i, one in enumerate(layers)
+        for j in range(len(one.maps))
+    ]
     st.dataframe(
-        table,
+        pd.DataFrame(table),
         hide_index=True,
         height=320,
         column_config={name: st.column_config.NumberColumn(format="%.2f") for name in MEASURES.values()},
         key="measures",
     )
+    st.caption("A click on a column sorts.")
+
+
+def _pattern(page: Page, layer: int, chosen: int) -> None:
+    values = live.values(head, page.cap, layer, chosen, page.position)
+    reach = (
+        f"the last {values.window:,} tokens, itself included" if values.window else "itself and all tokens before it"
+    )
+    st.markdown(
+        f"**Layer {layer}, head {chosen}.** A query of this layer sees {reach}. A row of the map is one token's "
+        "attention, and sums to 1. Empty is what it may not see. Drag over the map to zoom, double-click to go back."
+    )
+    if values.whole is not None:
+        panels.chart(draw.whole_pattern(values, page.position), key="whole_pattern")
+    panels.chart(draw.pattern(values, page.labels, page.position), key="pattern")
+    profile = live.values(layer_heads, page.cap, layer).measures.profile[chosen]
+    if len(page.cap) > 1:
+        panels.chart(draw.profile(profile, f"layer {layer}, head {chosen}"), key="profile")
+
+
+def one_query(page: Page, layer: int, chosen: int) -> None:
+    """From the selected token's query down to the numbers."""
+    spec = page.cap.model.spec
+    values = live.values(query, page.cap, layer, chosen, page.position)
+    st.markdown(
+        "Every token looks back over the text. Hover a token, or go to one with Tab and the arrow keys, to see its "
+        "lines; hover one on the right to see who reads it. A click or Enter selects it for the whole page."
+    )
+    attention_arcs(
+        live.values(arcs, page.cap, layer, page.position),
+        page.labels,
+        page.position,
+        chosen,
+        page.choose_token,
+        key="arcs",
+    )
+    st.subheader("From the query to what is read")
+    strongest = int(values.strongest[0])
+    key = page.view.integer("key", "Key token to follow", 0, page.position, default=strongest)
+    st.markdown(words_attention.score_in_numbers(values, page.labels, page.position, key, spec))
+    left, right = st.columns(2, gap="large")
+    with left:
+        panels.chart(draw.vectors(values, page.labels, page.position), key="vectors")
+    with right:
+        panels.chart(draw.products(values, page.labels, page.position), key="products")
+    if key in values.strongest:
+        panels.chart(draw.running_sum(values, list(values.strongest).index(key), page.labels[key]), key="running_sum")
+    left, right = st.columns(2, gap="large")
+    with left:
+        panels.chart(draw.scores(values, page.labels), key="scores")
+    with right:
+        panels.chart(draw.reads(values, page.labels), key="reads")
+    panels.chart(draw.weighted_values(values, page.labels), key="weighted_values")
+    with st.expander("All tokens as a table, hidden ones too"):
+        st.dataframe(
+            pd.DataFrame(
+                {
+                    "token": page.labels,
+                    "q · k": values.dots,
+                    "score": values.scores,
+                    "weight": values.weights,
+                    "length of the value": values.value_norms,
+                    "weight × length": values.weights * values.value_norms,
+                }
+            ).rename_axis("position"),
+            height=320,
+            key="query_table",
+        )
+        st.caption("A score of −∞ is one that the mask hides: exp(−∞) is 0, so it gets no weight.")
+
+
+def what_it_moves(page: Page, layer: int, chosen: int) -> None:
+    """The head's output as a vector in the stream."""
+    values = live.values(query, page.cap, layer, chosen, page.position)
+    outputs = live.values(head_outputs, page.cap, layer, page.position)
+    effect = live.values(direct_effect, page.cap, layer, chosen, page.position)
+    st.markdown(words_attention.moved(values, page.labels))
+    left, right = st.columns(2, gap="large")
+    with left:
+        panels.chart(draw_output.weight_and_moved(values, page.labels), key="weight_and_moved")
+    with right:
+        panels.chart(draw_output.by_head(outputs, chosen), key="by_head")
+        st.caption("The number on a bar is the cosine of the addition to the stream: below 0 it takes away from it.")
+    st.markdown(words_attention.head_output(outputs, layer, chosen, page.label, page.cap.model.spec))
+    raised, lowered = ([visible(text) for text in texts] for texts in (effect.raised_texts, effect.lowered_texts))
+    panels.chart(draw_output.raised_and_lowered(effect, raised, lowered, f"layer {layer}, head {chosen}"), key="raised")
     st.caption(
-        "Averages over all tokens but the first. Weight on the token before, on the first token, on itself; tokens "
-        "read is how many an evenly spread head would read (exp of the entropy); distance is how far back the weight "
-        "lies, in tokens; induction is the weight on what came after earlier occurrences of the same token, where "
-        "there are any. A click on a column sorts."
+        "The head's addition goes straight to the output projection, with the final norm's division as it is for the "
+        "whole stream. Later layers read it too, and what they make of it is not in this picture."
     )
 
-strongest = int(values.strongest[0])
-st.markdown(
-    f"**From query to weights.** The query of {words.code(page.label)} is compared with the key of every token it may "
-    f"see. Scaled by {spec.attention_scale:.4g}, these scores go through a softmax. It reads "
-    f"{words.code(page.labels[strongest])} (token {strongest}) most, with a weight of {values.weights[strongest]:.2f}. "
-    f"How much that moves depends on the value, too: its length there is {words.size(values.value_norm[strongest])}, "
-    f"against {words.size(values.value_norm.mean())} on average over the prompt. Heads often rest on the first token."
+
+def shared_keys(page: Page, layer: int, chosen: int) -> None:
+    """Which query heads share keys and values, and what that saves."""
+    spec = page.cap.model.spec
+    st.markdown(words_attention.sharing(spec))
+    panels.chart(draw_cache.sharing(spec.n_heads, spec.n_kv_heads, chosen), key="sharing")
+    st.markdown(
+        "**Why share?** To write the next token, the model needs the keys and values of all tokens before it. They are "
+        "kept, in the key/value cache, and read again for every new token. With fewer key/value heads there is less to "
+        "keep and less to read."
+    )
+    lengths = [str(2**power) for power in range(0, 18)]
+    n_tokens = int(page.view.step("tokens", "Tokens of text", lengths, "8192"))
+    here = sizes(spec, f"this model ({spec.family})")
+    models = (here, *FAMILY)
+    panels.chart(draw_cache.cache(models, n_tokens), key="cache")
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "model": model.name,
+                "layers": model.n_layers,
+                "query heads": model.n_heads,
+                "key/value heads": model.n_kv_heads,
+                "d_head": model.d_head,
+                "local layers": f"{model.n_local} of {model.window:,} tokens" if model.n_local else "none",
+                "KiB for one token": model.cache(1) / 1024,
+                f"MiB for {n_tokens:,} tokens": model.cache(n_tokens) / 2**20,
+                "times less than unshared": model.n_heads / model.n_kv_heads,
+                "made for tokens": model.context_length,
+            }
+            for model in models
+        ),
+        hide_index=True,
+        column_config={
+            name: st.column_config.NumberColumn(format="%.1f")
+            for name in ("KiB for one token", f"MiB for {n_tokens:,} tokens", "times less than unshared")
+        },
+        key="cache_table",
+    )
+    st.caption(
+        "layers × 2 (key and value) × key/value heads × d_head × 2 bytes for each token; a local layer keeps the last "
+        "tokens of its window only. Sizes from the Gemma, Gemma 2 and Gemma 3 reports and published configurations."
+    )
+
+
+def the_mask(page: Page, layer: int, chosen: int) -> None:
+    """What the mask hides, and what happens without it."""
+    spec, window = page.cap.model.spec, page.cap.model.spec.window(layer)
+    st.markdown(words_attention.mask(window, len(page.cap), layer))
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        panels.chart(
+            draw_mask.masked_scores(live.values(all_scores, page.cap, layer, chosen, page.position), page.labels),
+            key="masked_scores",
+        )
+    with right:
+        length = max(len(page.cap), 2 * (spec.sliding_window or 0))
+        for kind, width in {"local": spec.sliding_window, "global": None}.items():
+            if kind == "global" or width:
+                panels.chart(draw_mask.shape(mask_shape(width, length)), key=f"mask_{kind}")
+    st.subheader("Does a later token change an earlier one?")
+    asked = page.view.text("instead", f"Put this word in place of token {page.position}", "dance").strip()
+    try:
+        id = token_of_word(page.cap.model, asked or "dance")
+    except SeveralTokens as several:
+        panels.several_tokens(several)
+    else:
+        with st.spinner("Running the prompt four times …"):
+            changed = live.values(later_token, page.cap, page.position, id)
+        st.markdown(words_attention.later_token(changed, page.label, visible(page.cap.model.token_text(id))))
+        panels.chart(draw_mask.later_token(changed, page.labels), key="later_token")
+    with st.spinner("Running the prompt without the mask …"):
+        without = live.values(unmasked, page.cap)
+    st.markdown(words_attention.unmasked(without))
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "after": page.labels,
+                "likeliest next, with the mask": [visible(text) for text in without.with_texts],
+                "without": [visible(text) for text in without.without_texts],
+                "its probability with the mask": without.with_probability,
+                "and without": without.without_probability,
+            }
+        ).rename_axis("position"),
+        height=320,
+        key="unmasked",
+    )
+
+
+page = start_page(
+    "Attention",
+    "The only step in which tokens learn of each other. Every head lets each token look back over the text, weigh "
+    "what it finds, and copy a mixture of it into its own stream.",
 )
-left, right = st.columns([3, 2], gap="large")
+left, right = st.columns(2, gap="large")
 with left:
-    panels.chart(draw.vectors(values, page.labels, page.position), key="vectors")
+    layer = page.choose_layer()
 with right:
-    panels.chart(draw.scores(values, page.labels), key="scores")
+    chosen = page.choose_head()
+part = page.view.section("attention", PARTS)
+parts = {"heads": all_heads, "query": one_query, "moves": what_it_moves, "sharing": shared_keys, "mask": the_mask}
+parts[part](page, layer, chosen)
 
 panels.code(live.values(check_attention, page.cap, layer))
-panels.why(
-    page.view,
-    page.cap,
-    page.position,
-    text="Without attention every token would be alone: what comes next would depend on the last token only. Leave "
-    "attention out, and all the other tokens of the prompt can be changed without any effect.",
-    edits=Edits(attention=False),
-    without="attention in all layers",
-)
+if part == "mask":
+    panels.why(
+        page.view,
+        page.cap,
+        page.position,
+        text="The model learns by predicting every token of a text from those before it, all in one pass. Could a "
+        "token see the next one, it would only have to copy it. And because nothing earlier depends on what comes "
+        "later, keys and values can be kept while a text grows. The last token looks back over the text either way; "
+        "without the mask it reads streams that have seen what they were never to see.",
+        edits=Edits(causal_mask=False),
+        without="the mask in all layers",
+    )
+else:
+    panels.why(
+        page.view,
+        page.cap,
+        page.position,
+        text="Without attention every token would be alone: what comes next would depend on the last token only. Leave "
+        "attention out, and all the other tokens of the prompt can be changed without any effect.",
+        edits=Edits(attention=False),
+        without="attention in all layers",
+    )
 end_page(page)

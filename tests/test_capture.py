@@ -588,3 +588,16 @@ def test_ids_are_run_as_they_are(tiny: gv.Model) -> None:
         tiny.capture_ids([99_999])
     with pytest.raises(gv.errors.NoTokens):
         tiny.capture_ids([])
+
+
+def test_direct_logits_of_all_that_is_added_are_the_logits(tiny: gv.Model) -> None:
+    for edits in (gv.Edits(), gv.Edits(final_norm=False)):
+        cap = tiny.capture(PROMPT, edits)
+        parts = [cap.resid_pre(0)[4]]
+        for layer in range(4):
+            parts += [*cap.head_outputs(layer, 4), cap.sublayers(layer).mlp_out[4]]
+        sums = cap.direct_logits(torch.stack(parts), 4).sum(0)
+        if softcap := tiny.spec.final_softcap:
+            sums = softcap * torch.tanh(sums / softcap)
+        expected = cap.logits([4])[0]
+        assert torch.allclose(sums, expected, atol=1e-4 * expected.abs().max().item())

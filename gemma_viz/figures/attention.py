@@ -1,4 +1,4 @@
-"""Attention drawn: all heads small, one head large, one query in detail."""
+"""One head drawn: its pattern, how far back it looks, and one query in numbers."""
 
 from collections.abc import Sequence
 
@@ -12,58 +12,16 @@ from gemma_viz.figures.style import (
     colour_scale,
     finish,
     plain,
+    short,
     symmetric,
     token_axis,
     token_hover,
 )
-from gemma_viz.stages.attention import AttentionOverview, Head
+from gemma_viz.stages import Floats
+from gemma_viz.stages.attention import Head, Query
 
 VECTORS_SHOWN = 8
-GAP = 2  # cells between two heads' maps
-EMPTY_AT_ZERO = [[0, "rgba(0,0,0,0)"], *([max(place, 1e-3), colour] for place, colour in colour_scale(SEQUENTIAL))]
-
-
-def overview(values: AttentionOverview, layer: int, head: int) -> go.Figure:
-    """All heads' maps in one picture, layers down and heads across, the chosen one framed."""
-    n_layers, n_heads, side, _ = values.maps.shape
-    pitch = side + GAP
-    tiles = np.zeros((n_layers * pitch, n_heads * pitch), np.uint8)  # 0: nothing there, drawn as empty
-    # The square root lets weak attention be seen: a weight of 0.1 is drawn at a third of the scale.
-    shades = 1 + (np.sqrt(values.maps / 255) * 254).astype(np.uint8)
-    shades = np.where(np.tri(side, dtype=bool), shades, 0)  # a token may not look at later ones
-    for i, j in np.ndindex(n_layers, n_heads):
-        tiles[i * pitch : i * pitch + side, j * pitch : j * pitch + side] = shades[i, j]
-    figure = go.Figure(
-        go.Heatmap(z=tiles, zmin=0, zmax=255, colorscale=EMPTY_AT_ZERO, showscale=False, hoverinfo="skip")
-    )
-    figure.add_shape(
-        type="rect",
-        x0=head * pitch - 1,
-        x1=head * pitch + side,
-        y0=layer * pitch - 1,
-        y1=layer * pitch + side,
-        line={"color": CATEGORICAL[4], "width": 3},
-    )
-    middle = (side - 1) / 2
-    figure.update_xaxes(
-        tickvals=[j * pitch + middle for j in range(n_heads)], ticktext=[str(j) for j in range(n_heads)]
-    )
-    figure.update_yaxes(
-        tickvals=[i * pitch + middle for i in range(n_layers)],
-        ticktext=[str(i) for i in range(n_layers)],
-        autorange="reversed",
-    )
-    figure.update_xaxes(showgrid=False)
-    figure.update_yaxes(showgrid=False)
-    pooled = f", one cell for {values.cell} × {values.cell} tokens" if values.cell > 1 else ""
-    return finish(
-        figure,
-        title=f"All {n_layers * n_heads} heads{pooled}",
-        x="head (in each map: key, left to right)",
-        y="layer (in each map: query, top to bottom)",
-        alt=f"{n_layers} by {n_heads} small attention maps; layer {layer}, head {head} is framed.",
-        height=110 + 46 * n_layers,
-    )
+DISTANCES_SHOWN = 64
 
 
 def pattern(values: Head, labels: Sequence[str], query: int) -> go.Figure:
@@ -71,7 +29,7 @@ def pattern(values: Head, labels: Sequence[str], query: int) -> go.Figure:
     shown = values.shown
     names = labels[shown.start : shown.stop]
     hover = token_hover(names, shown.start)
-    short = len(names) <= 128  # names in every cell's hover would outgrow the picture itself
+    few = len(names) <= 128  # names in every cell's hover would outgrow the picture itself
     figure = go.Figure(
         go.Heatmap(
             z=values.pattern,
@@ -79,11 +37,11 @@ def pattern(values: Head, labels: Sequence[str], query: int) -> go.Figure:
             y=np.array(shown),
             zmin=0,
             # In a long row no weight is near 1; the scale beside the picture says where its own ends.
-            zmax=1 if short else float(np.nanquantile(values.pattern, 0.999)),
+            zmax=1 if few else float(np.nanquantile(values.pattern, 0.999)),
             colorscale=colour_scale(SEQUENTIAL),
             colorbar={"title": {"text": "weight"}, "thickness": 12},
-            customdata=[[f"{q} looks at {k}" for k in hover] for q in hover] if short else None,
-            hovertemplate=("%{customdata}" if short else "token %{y} looks at token %{x}")
+            customdata=[[f"{q} looks at {k}" for k in hover] for q in hover] if few else None,
+            hovertemplate=("%{customdata}" if few else "token %{y} looks at token %{x}")
             + "<br>weight %{z:.3f}<extra></extra>",
         )
     )
@@ -97,20 +55,79 @@ def pattern(values: Head, labels: Sequence[str], query: int) -> go.Figure:
     )
     figure.update_xaxes(showgrid=False, **token_axis(names, shown.start))
     figure.update_yaxes(showgrid=False, autorange="reversed", **token_axis(names, shown.start))
-    strongest = values.strongest[0]
+    row = values.pattern[query - shown.start]
+    strongest = int(np.nanargmax(row))
     cut = f", tokens {shown.start} to {shown.stop - 1}" if len(names) < len(labels) else ""
     return finish(
         figure,
         title=f"This head's pattern{cut}",
         x="key: the token looked at",
         y="query: the token that looks",
-        alt=f"Heatmap of attention weights. The selected token {labels[query]} looks most at {labels[strongest]}, "
-        f"with a weight of {values.weights[strongest]:.2f}.",
+        alt=f"Heatmap of attention weights. The selected token {labels[query]} looks most at {names[strongest]}, "
+        f"with a weight of {row[strongest]:.2f}.",
         height=520,
     )
 
 
-def reads(values: Head, labels: Sequence[str]) -> go.Figure:
+def whole_pattern(values: Head, query: int) -> go.Figure:
+    """Heatmap of the pattern of a long prompt, pooled, with the part framed that `pattern` shows."""
+    assert values.whole is not None
+    places = np.arange(len(values.whole)) * values.cell + (values.cell - 1) / 2
+    figure = go.Figure(
+        go.Heatmap(
+            z=values.whole,
+            x=places,
+            y=places,
+            zmin=0,
+            zmax=1,
+            colorscale=colour_scale(SEQUENTIAL),
+            colorbar={"title": {"text": "largest<br>weight"}, "thickness": 12},
+            hovertemplate="around token %{y:.0f} looking around token %{x:.0f}<br>"
+            "largest weight %{z:.3f}<extra></extra>",
+        )
+    )
+    corners = {"x0": values.shown.start - 0.5, "x1": values.shown.stop - 0.5}
+    for y0, y1, width in ((values.shown.start, values.shown.stop, 2), (query, query + 1, 1)):
+        figure.add_shape(
+            type="rect", **corners, y0=y0 - 0.5, y1=y1 - 0.5, line={"color": CATEGORICAL[4], "width": width}
+        )
+    figure.update_xaxes(showgrid=False)
+    figure.update_yaxes(showgrid=False, autorange="reversed")
+    return finish(
+        figure,
+        title=f"The whole prompt, one cell for {values.cell} × {values.cell} tokens",
+        x="key: position of the token looked at",
+        y="query: position",
+        alt=f"Heatmap of the largest weights in cells of {values.cell} by {values.cell} tokens; the part around "
+        f"token {query} is framed.",
+        height=420,
+    )
+
+
+def profile(line: Floats, head: str) -> go.Figure:
+    """Bars: the weight that a head puts on the token so many tokens back, on average. line: float32 [distance]."""
+    shown = line[:DISTANCES_SHOWN]
+    figure = go.Figure(
+        go.Bar(
+            x=np.arange(len(shown)),
+            y=shown,
+            marker_color=CATEGORICAL[0],
+            hovertemplate="%{x} tokens back: %{y:.3f}<extra></extra>",
+        )
+    )
+    figure.update_yaxes(rangemode="tozero")
+    best = int(np.nanargmax(shown)) if np.isfinite(shown).any() else 0
+    return finish(
+        figure,
+        title=f"How far back {head} looks",
+        x="distance (tokens from key to query; 0 is the token itself)",
+        y="average weight",
+        alt=f"Bars by distance; the largest average weight stands {best} tokens back.",
+        height=300,
+    )
+
+
+def reads(values: Query, labels: Sequence[str]) -> go.Figure:
     """Bars: the tokens that the query reads most, by weight, with score and length of the value in the hover."""
     best = values.strongest
     figure = go.Figure(
@@ -122,16 +139,16 @@ def reads(values: Head, labels: Sequence[str]) -> go.Figure:
             text=[f"{values.weights[key]:.2f}" for key in best],
             textposition="auto",
             textangle=0,
-            customdata=np.stack([values.scores[best], values.value_norm[best]], -1),
+            customdata=np.stack([values.scores[best], values.value_norms[best]], -1),
             hovertemplate="weight %{x:.4f}<br>score %{customdata[0]:.2f}"
             "<br>length of the value %{customdata[1]:.2f}<extra></extra>",
         )
     )
-    _key_axis(figure, labels, best)
+    key_axis(figure, labels, best)
     figure.update_xaxes(range=[0, 1])
     return finish(
         figure,
-        title="Which tokens the selected one reads",
+        title="Softmax: how much it reads of each",
         x="attention weight",
         y="",
         alt="Bar chart of the strongest weights: "
@@ -141,7 +158,7 @@ def reads(values: Head, labels: Sequence[str]) -> go.Figure:
     )
 
 
-def scores(values: Head, labels: Sequence[str]) -> go.Figure:
+def scores(values: Query, labels: Sequence[str]) -> go.Figure:
     """Bars: the scores of the same keys, before the softmax."""
     best = values.strongest
     figure = go.Figure(
@@ -156,10 +173,10 @@ def scores(values: Head, labels: Sequence[str]) -> go.Figure:
             hovertemplate="score %{x:.3f}<extra></extra>",
         )
     )
-    _key_axis(figure, labels, best)
+    key_axis(figure, labels, best)
     return finish(
         figure,
-        title="Their scores, before the softmax",
+        title="Scores, before the softmax",
         x="score: q · k, scaled",
         y="",
         alt=f"Bar chart of scores from {values.scores[best].min():.1f} to {values.scores[best].max():.1f}.",
@@ -167,32 +184,98 @@ def scores(values: Head, labels: Sequence[str]) -> go.Figure:
     )
 
 
-def vectors(values: Head, labels: Sequence[str], query: int) -> go.Figure:
+def vectors(values: Query, labels: Sequence[str], query: int) -> go.Figure:
     """Heatmap: the selected token's query above the keys it reads most, after RoPE."""
     best = values.strongest[:VECTORS_SHOWN]
-    z = np.vstack([values.query[None], values.strongest_keys[:VECTORS_SHOWN]])
+    rows = np.vstack([values.q[None], values.strongest_keys[:VECTORS_SHOWN]])
     names = [f"q  {plain(labels[query])}", *(f"k  {plain(labels[key])}" for key in best)]
+    return _components(
+        rows,
+        names,
+        title="The query and the keys it matches best",
+        x=f"component ({rows.shape[1]}, after RoPE)",
+        alt=f"Heatmap of the query vector of {labels[query]} and of {len(best)} key vectors.",
+    )
+
+
+def products(values: Query, labels: Sequence[str], query: int) -> go.Figure:
+    """Heatmap: the same query times each of these keys, component by component; a row sums to q · k."""
+    best = values.strongest[:VECTORS_SHOWN]
+    rows = values.q * values.strongest_keys[:VECTORS_SHOWN]
+    names = [f"{plain(labels[key], 9)}  Σ {values.dots[key]:.1f}" for key in best]
+    return _components(
+        rows,
+        names,
+        title="Their products, component by component: each row sums to q · k",
+        x=f"component ({rows.shape[1]})",
+        alt=f"Heatmap of products of the query of {labels[query]} with {len(best)} keys; the rows sum to "
+        + ", ".join(f"{values.dots[key]:.1f}" for key in best)
+        + ".",
+    )
+
+
+def running_sum(values: Query, rank: int, label: str) -> go.Figure:
+    """Line: q · k of one of the strongest keys as it adds up over the components."""
+    parts = values.q * values.strongest_keys[rank]
+    dot = float(values.dots[values.strongest[rank]])
+    figure = go.Figure()
+    figure.add_bar(
+        x=np.arange(len(parts)),
+        y=parts,
+        name="product of one component",
+        marker_color=CATEGORICAL[7],
+        hovertemplate="component %{x}: %{y:.3f}<extra></extra>",
+    )
+    figure.add_scatter(
+        x=np.arange(len(parts)),
+        y=parts.cumsum(),
+        mode="lines",
+        name="sum so far",
+        line={"color": CATEGORICAL[0]},
+        hovertemplate="up to component %{x}: %{y:.2f}<extra></extra>",
+    )
+    return finish(
+        figure,
+        title=f"q · k with the key of {short(label)} adds up to {dot:.1f}",
+        x="component",
+        y="product",
+        alt=f"Bars of {len(parts)} products and their running sum, which ends at {dot:.1f}.",
+        legend=True,
+        height=320,
+    )
+
+
+def weighted_values(values: Query, labels: Sequence[str]) -> go.Figure:
+    """Heatmap: the values the query reads most, each times its weight, and the sum over all tokens beneath."""
+    best = values.strongest[:VECTORS_SHOWN]
+    rows = np.vstack([values.weights[best, None] * values.strongest_values[:VECTORS_SHOWN], values.z[None]])
+    names = [*(f"{values.weights[key]:.2f} v  {plain(labels[key])}" for key in best), "sum: z"]
+    return _components(
+        rows,
+        names,
+        title="The values, each times its weight, and their sum over all tokens",
+        x=f"component ({rows.shape[1]})",
+        alt=f"Heatmap of {len(best)} weighted value vectors and their sum.",
+    )
+
+
+def _components(rows: Floats, names: Sequence[str], *, title: str, x: str, alt: str) -> go.Figure:
+    """Heatmap of vectors, one in each row."""
     figure = go.Figure(
         go.Heatmap(
-            z=z,
+            z=rows,
             colorscale=colour_scale(DIVERGING),
-            **symmetric(np.quantile(np.abs(z), [0.995])),
+            **symmetric(np.quantile(np.abs(rows), [0.995])),
             colorbar={"title": {"text": "value"}, "thickness": 12},
             hovertemplate="component %{x}: %{z:.3f}<extra></extra>",
         )
     )
     places = list(range(len(names)))
-    figure.update_yaxes(autorange="reversed", tickmode="array", tickvals=places, ticktext=names)
-    return finish(
-        figure,
-        title="The query and the keys it matches best",
-        x=f"component ({z.shape[1]}, after RoPE)",
-        y="",
-        alt=f"Heatmap of the query vector of {labels[query]} and of {len(best)} key vectors.",
-        height=130 + 30 * len(names),
-    )
+    figure.update_yaxes(autorange="reversed", tickmode="array", tickvals=places, ticktext=list(names))
+    return finish(figure, title=title, x=x, y="", alt=alt, height=130 + 30 * len(names))
 
 
-def _key_axis(figure: go.Figure, labels: Sequence[str], keys: np.ndarray) -> None:
+def key_axis(figure: go.Figure, labels: Sequence[str], keys: np.ndarray) -> None:
+    """Name the rows of a bar chart by tokens of the prompt."""
     names = [f"{key} {plain(labels[key])}" for key in keys]
     figure.update_yaxes(autorange="reversed", tickmode="array", tickvals=list(range(len(keys))), ticktext=names)

@@ -18,7 +18,8 @@ Floats = npt.NDArray[np.float32]
 class Check:
     """A step of `gemma_viz.steps`, run on a capture's values and compared with the model's own result.
 
-    step: the function that ran; call: how it was called, in words of the page
+    step: the function that ran; parts: functions of `gemma_viz.steps` that it calls
+    call: how it was called, in words of the page
     result: what it gave, for example "[4, 5, 256]"
     largest_difference: float, the largest absolute difference to the model's value
     largest_value: float, the largest absolute value there, to compare with
@@ -29,9 +30,12 @@ class Check:
     result: str
     largest_difference: float
     largest_value: float
+    parts: tuple[Callable[..., Any], ...] = ()
 
 
-def check(step: Callable[..., Tensor], call: str, mine: Tensor, models: Tensor) -> Check:
+def check(
+    step: Callable[..., Tensor], call: str, mine: Tensor, models: Tensor, parts: tuple[Callable[..., Any], ...] = ()
+) -> Check:
     """Compare what a step gave with the model's value, two float tensors of one shape."""
     return Check(
         step=step,
@@ -39,6 +43,7 @@ def check(step: Callable[..., Tensor], call: str, mine: Tensor, models: Tensor) 
         result=f"{list(mine.shape)}",
         largest_difference=float((mine.float() - models.float()).abs().max()),
         largest_value=float(models.float().abs().max()),
+        parts=parts,
     )
 
 

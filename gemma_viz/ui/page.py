@@ -42,7 +42,7 @@ EXAMPLES = {
 ICON = Path(__file__).parent / "icon.png"  # a name of an icon would be fetched from the internet
 NOTICE = Path(__file__).parents[2] / "NOTICE"
 
-TOKEN_DEPENDENT = ("merge",)  # what is shown of one token; another one begins at the default
+TOKEN_DEPENDENT = ("merge", "key")  # what is shown of one token; another one begins at the default
 PROMPT_DEPENDENT = ("token", *TOKEN_DEPENDENT)
 # Their ranges differ from model to model.
 MODEL_DEPENDENT = ("layer", "head", "neuron", "pair", "norm", *PROMPT_DEPENDENT)
@@ -69,6 +69,11 @@ class Page:
     def label(self) -> str:
         """The selected token."""
         return self.cap.tokens[self.position].label
+
+    def choose_token(self, position: int) -> None:
+        """Select another token, from a callback."""
+        last = len(self.cap) - 1
+        self.view.set(**dict.fromkeys(TOKEN_DEPENDENT), token=None if position == last else str(position))
 
     def choose_layer(self) -> int:
         """The layer control, the same on every page that has one."""
@@ -150,11 +155,6 @@ def _steps(view: View, title: str) -> None:
 
 
 def _strip(page: Page) -> None:
-    last = len(page.cap) - 1
-
-    def pick(position: int) -> None:
-        page.view.set(**dict.fromkeys(TOKEN_DEPENDENT), token=None if position == last else str(position))
-
-    token_strip(page.cap.tokens, page.cap.model.vocabulary, page.position, pick, key="tokens")
+    token_strip(page.cap.tokens, page.cap.model.vocabulary, page.position, page.choose_token, key="tokens")
     shown = page.cap.tokens[page.position]
     st.caption(f"Selected: token {page.position} of {len(page.cap)}, id {shown.id:,}. Arrow keys move it.")

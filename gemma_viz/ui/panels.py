@@ -33,7 +33,8 @@ def chart(figure: go.Figure, key: str) -> None:
 def code(check: Check) -> None:
     """The lines of PyTorch behind a step, as they ran just now, and how far they are from the model's own value."""
     st.subheader("The code")
-    st.code(inspect.getsource(check.step).replace("  # fmt: skip", ""), language="python")
+    sources = (inspect.getsource(step).replace("  # fmt: skip", "") for step in (*check.parts, check.step))
+    st.code("\n\n".join(sources), language="python")
     if check.largest_difference == 0:
         verdict = "exactly what the model itself has there"
     else:

@@ -1,0 +1,127 @@
+"""The mask: what a query may not see, and what it would see without."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from gemma_viz.attention import hidden_keys, masked_scores
+from gemma_viz.capture import Capture
+from gemma_viz.edits import Edits
+from gemma_viz.stages import Floats, around, to_numpy
+
+SCORES_SHOWN = 96  # tokens a side
+CELLS = 128  # a side of the picture of a mask
+LATER, SEEN, OUTSIDE = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class AllScores:
+    """The scores of one head for all pairs, before the mask takes some away.
+
+    shown: range, positions, of a long prompt those around the query
+    scores: float32 [query, key], scaled (Gemma 2: soft-capped)
+    hidden: bool [query, key], what the mask takes away
+    """
+
+    shown: range
+    scores: Floats
+    hidden: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class MaskShape:
+    """Who sees whom in a text of some length.
+
+    cells: int8 [query, key], LATER, SEEN or OUTSIDE (the window), each cell for several tokens
+    n_positions, cell: int, tokens of the text, and of a cell's side; window: int or None
+    """
+
+    cells: npt.NDArray[np.int8]
+    n_positions: int
+    cell: int
+    window: int | None
+
+
+@dataclass(frozen=True)
+class LaterToken:
+    """What changes in the last layer's stream when one token is put in place of another, with the mask and without.
+
+    position: int, of the token that is replaced
+    with_mask, without_mask: float32 [position], length of the change over the length of the stream
+    """
+
+    position: int
+    with_mask: Floats
+    without_mask: Floats
+
+
+@dataclass(frozen=True)
+class Unmasked:
+    """What is predicted after every position with the mask and without.
+
+    with_texts, without_texts: tuples of str [position], the likeliest next tokens
+    with_probability, without_probability: float32 [position], of the token that is likeliest with the mask
+    """
+
+    with_texts: tuple[str, ...]
+    without_texts: tuple[str, ...]
+    with_probability: Floats
+    without_probability: Floats
+
+
+def all_scores(cap: Capture, layer: int, head: int, position: int) -> AllScores:
+    """The scores of one head for all pairs, of a long prompt around a position."""
+    values, shown = cap.attention(layer), around(position, len(cap), SCORES_SHOWN)
+    part = slice(shown.start, shown.stop)
+    queries, keys = values.rot_q[head, part], values.rot_k[head // cap.model.spec.group_size, part]
+    hidden = hidden_keys(shown, shown, values.causal, values.window, queries.device)
+    scores = masked_scores(queries, keys, torch.zeros_like(hidden), values.scale, values.softcap)
+    return AllScores(shown, to_numpy(scores), hidden.numpy())
+
+
+def mask_shape(window: int | None, n_positions: int) -> MaskShape:
+    """Who sees whom in a layer with such a window, or with none."""
+    cell = -(-n_positions // CELLS)
+    places = torch.arange(0, n_positions, cell)
+    distance = places[:, None] - places
+    cells = torch.full(distance.shape, SEEN, dtype=torch.int8)
+    cells[distance < 0] = LATER
+    cells[distance >= (window or n_positions)] = OUTSIDE
+    return MaskShape(cells.numpy(), n_positions, cell, window)
+
+
+def later_token(cap: Capture, position: int, id: int) -> LaterToken:
+    """Run the prompt with another token at a position, with the mask and without, and compare with the prompt's own.
+
+    All four runs are made afresh, of texts of one length, so that what does not depend on the token is equal bit for
+    bit.
+    """
+    ids = cap.token_ids.tolist()
+    others = [*ids[:position], id, *ids[position + 1 :]]
+    with_mask, without_mask = (
+        _change(*(cap.model.capture_ids(text, edits).resid_post(-1) for text in (ids, others)))
+        for edits in (Edits(), Edits(causal_mask=False))
+    )
+    return LaterToken(position, with_mask, without_mask)
+
+
+def _change(before: Tensor, after: Tensor) -> Floats:
+    """float32 [position], from two streams [position, d_model]."""
+    return to_numpy((after - before).norm(dim=-1) / before.norm(dim=-1))
+
+
+def unmasked(cap: Capture) -> Unmasked:
+    """Predict after every position with the mask and without."""
+    without = cap.model.capture(cap.text, Edits(causal_mask=False))
+    best = cap.ranking(cap.token_ids, 1).ids[:, 0]
+    one, other = (capture.ranking(best, 1) for capture in (cap, without))
+    texts = cap.model.token_text
+    return Unmasked(
+        with_texts=tuple(map(texts, one.ids[:, 0].tolist())),
+        without_texts=tuple(map(texts, other.ids[:, 0].tolist())),
+        with_probability=to_numpy(one.target_probabilities),
+        without_probability=to_numpy(other.target_probabilities),
+    )

@@ -1,0 +1,65 @@
+"""Two columns of tokens, and lines from each token to those it reads: all heads of a layer, or some.
+
+The view is known from BertViz (Vig, 2019, arXiv:1906.05714).
+"""
+
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+
+from gemma_viz.figures.style import CATEGORICAL
+from gemma_viz.stages.attention import Arcs
+
+_HERE = Path(__file__).parent
+
+_mount = st.components.v2.component(
+    "gemma_viz_attention_arcs",
+    html="""
+    <div class="arcs">
+      <div class="heads" role="group" aria-label="Heads whose lines are drawn"></div>
+      <div class="titles" aria-hidden="true"><span>the token that looks</span><span>the token looked at</span></div>
+      <div class="scroll">
+        <div class="queries" role="listbox" aria-label="The token that looks"></div>
+        <div class="middle"><canvas></canvas></div>
+        <div class="keys" aria-hidden="true"></div>
+      </div>
+      <p class="said" aria-live="polite"></p>
+    </div>
+    """,
+    css=(_HERE / "attention_arcs.css").read_text(encoding="utf-8"),
+    js=(_HERE / "attention_arcs.js").read_text(encoding="utf-8"),
+)
+
+
+def attention_arcs(
+    values: Arcs, labels: Sequence[str], selected: int, head: int, pick: Callable[[int], None], key: str
+) -> None:
+    """Draw the lines of a layer, at first those of one head; `pick` is called with the position that is chosen.
+
+    labels: of all tokens; selected: position
+    """
+
+    def picked() -> None:
+        # A trigger value: gone in the next run, so that a choice made elsewhere is never overruled by an old click.
+        position = st.session_state[key].picked
+        if isinstance(position, int) and position in values.shown:
+            pick(position)
+
+    n_heads, _, n_ranks = values.keys.shape
+    _mount(
+        key=key,
+        data={
+            "first": values.shown.start,
+            "labels": list(labels[values.shown.start : values.shown.stop]),
+            "nRanks": n_ranks,
+            "colours": [CATEGORICAL[i % len(CATEGORICAL)] for i in range(n_heads)],
+            "keys": b64encode(values.keys.astype("<u2").tobytes()).decode(),
+            "weights": b64encode((values.weights * 255).round().astype(np.uint8).tobytes()).decode(),
+            "selected": selected,
+            "head": head,
+        },
+        on_picked_change=picked,
+    )
