@@ -41,7 +41,8 @@ from benchmarks.peers import PLAIN, Peers
 from gemma_viz import linear
 from gemma_viz.checkpoints import default_device
 from gemma_viz.embedded import embedded_checkpoint
-from gemma_viz.stages.attention import attention_overview, head, small_maps
+from gemma_viz.stages.attention import head
+from gemma_viz.stages.heads import layer_heads
 
 OURS = "Gemma Viz"
 OURS_BY_MKL = "Gemma Viz, products by MKL"
@@ -174,7 +175,7 @@ def after_the_pass(length: int, n: int) -> dict[str, Timing]:
 
 def overview(cap: gv.Capture) -> Any:
     """The attention page's small maps."""
-    return attention_overview([small_maps(cap, layer) for layer in range(cap.model.spec.n_layers)], len(cap))
+    return [layer_heads(cap, layer) for layer in range(cap.model.spec.n_layers)]
 
 
 def nearest_in_a_large_table(n: int) -> Timing:

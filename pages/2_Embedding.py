@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from gemma_viz.edits import UNCHANGED, Edits
+from gemma_viz.edits import Edits
 from gemma_viz.errors import SeveralTokens
 from gemma_viz.figures import embedding as draw
 from gemma_viz.stages.embedding import (
@@ -16,7 +16,7 @@ from gemma_viz.stages.embedding import (
     row_norms,
     word_similarity,
 )
-from gemma_viz.stages.residual import first_share
+from gemma_viz.stages.residual import layer_scales
 from gemma_viz.tokens import visible
 from gemma_viz.ui import live, panels, words
 from gemma_viz.ui.page import end_page, start_page
@@ -132,7 +132,10 @@ if panels.why(
     edits=UNSCALED,
     without="the rescaling",
 ):
-    as_it_is, unscaled = (live.values(first_share, page.cap, edits, page.position) for edits in (UNCHANGED, UNSCALED))
+    as_it_is, unscaled = (
+        float(live.values(layer_scales, cap, 0).attention_share[page.position])
+        for cap in (page.cap, live.edited(page.cap, UNSCALED))
+    )
     st.markdown(
         f"The first attention's share in the stream of {words.code(page.label)}, √(var r / (var r + var s)), is "
         f"{as_it_is:.2f} with the rescaling and {unscaled:.2f} without it. At 1 nothing of the token itself is left."

@@ -16,7 +16,6 @@ from gemma_viz.stages.residual import (
     norm_places,
     residual,
     stream_scales,
-    stream_scales_without,
 )
 from gemma_viz.tokens import visible
 from gemma_viz.ui import live, panels, words
@@ -132,7 +131,7 @@ if panels.why(
     without=without,
 ):
     with_norms = live.values(stream_scales, page.cap, page.position)
-    without_norms = live.values(stream_scales_without, page.cap, edits, page.position)
+    without_norms = live.values(stream_scales, live.edited(page.cap, edits), page.position)
     panels.chart(draw.with_and_without(with_norms, without_norms, page.label, without), key="with_and_without")
     st.markdown(words.how_far_the_stream_goes(with_norms, without_norms, without))
 end_page(page)

@@ -219,7 +219,6 @@ def shared_keys(page: Page, layer: int, chosen: int) -> None:
                 "local layers": f"{model.n_local} of {model.window:,} tokens" if model.n_local else "none",
                 "KiB for one token": model.cache(1) / 1024,
                 f"MiB for {n_tokens:,} tokens": model.cache(n_tokens) / 2**20,
-                "times less than unshared": model.n_heads / model.n_kv_heads,
                 "made for tokens": model.context_length,
             }
             for model in models
@@ -227,8 +226,9 @@ def shared_keys(page: Page, layer: int, chosen: int) -> None:
         hide_index=True,
         column_config={
             name: st.column_config.NumberColumn(format="%.1f")
-            for name in ("KiB for one token", f"MiB for {n_tokens:,} tokens", "times less than unshared")
+            for name in ("KiB for one token", f"MiB for {n_tokens:,} tokens")
         },
+        height="content",
         key="cache_table",
     )
     st.caption(
@@ -263,19 +263,20 @@ def the_mask(page: Page, layer: int, chosen: int) -> None:
             changed = live.values(later_token, page.cap, page.position, id)
         st.markdown(words_attention.later_token(changed, page.label, visible(page.cap.model.token_text(id))))
         panels.chart(draw_mask.later_token(changed, page.labels), key="later_token")
-    with st.spinner("Running the prompt without the mask …"):
-        without = live.values(unmasked, page.cap)
+    without = live.values(unmasked, page.cap, live.edited(page.cap, Edits(causal_mask=False)), page.position)
     st.markdown(words_attention.unmasked(without))
     st.dataframe(
         pd.DataFrame(
             {
-                "after": page.labels,
+                "position": list(without.shown),
+                "after": page.labels[without.shown.start : without.shown.stop],
                 "likeliest next, with the mask": [visible(text) for text in without.with_texts],
                 "without": [visible(text) for text in without.without_texts],
                 "its probability with the mask": without.with_probability,
                 "and without": without.without_probability,
             }
-        ).rename_axis("position"),
+        ),
+        hide_index=True,
         height=320,
         key="unmasked",
     )

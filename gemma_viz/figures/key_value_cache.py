@@ -47,29 +47,36 @@ def sharing(n_heads: int, n_kv_heads: int, chosen: int) -> go.Figure:
 
 
 def cache(models: tuple[Sizes, ...], n_tokens: int) -> go.Figure:
-    """Bars on a log axis: bytes of the key/value cache, as it is and with a key/value head for every query head."""
+    """Dots on a log axis: bytes of the key/value cache, as it is and with a key/value head for every query head."""
     names = [model.name for model in models]
     series = (
-        ("as it is", [model.cache(n_tokens) / MIB for model in models], CATEGORICAL[2]),
+        ("as it is", [model.cache(n_tokens) / MIB for model in models], CATEGORICAL[2], "circle"),
         (
             "with a key/value head for every query head",
             [model.cache(n_tokens, model.n_heads) / MIB for model in models],
             CATEGORICAL[7],
+            "circle-open",
         ),
     )
-    figure = go.Figure(
-        [
-            go.Bar(
-                name=name,
-                x=np.array(sizes),
-                y=names,
-                orientation="h",
-                marker_color=colour,
-                hovertemplate="%{y}: %{x:,.1f} MiB<extra>" + name + "</extra>",
-            )
-            for name, sizes, colour in series
-        ]
-    )
+    figure = go.Figure()
+    for name, shared, unshared in zip(names, series[0][1], series[1][1], strict=True):
+        figure.add_scatter(
+            x=[shared, unshared],
+            y=[name, name],
+            mode="lines",
+            line={"color": CATEGORICAL[7], "width": 2},
+            showlegend=False,
+            hoverinfo="skip",
+        )
+    for name, sizes, colour, symbol in series:
+        figure.add_scatter(
+            x=np.array(sizes),
+            y=names,
+            mode="markers",
+            name=name,
+            marker={"color": colour, "size": 12, "symbol": symbol, "line": {"width": 2}},
+            hovertemplate="%{y}: %{x:,.1f} MiB<extra>" + name + "</extra>",
+        )
     figure.update_xaxes(type="log", dtick=1, tickformat=",~r")
     figure.update_yaxes(autorange="reversed")
     return finish(
@@ -77,9 +84,9 @@ def cache(models: tuple[Sizes, ...], n_tokens: int) -> go.Figure:
         title=f"Memory of keys and values for {n_tokens:,} tokens",
         x="MiB (log axis, bfloat16)",
         y="",
-        alt="Paired bars: "
+        alt="Paired dots: "
         + ", ".join(f"{name} {size:,.0f} MiB" for name, size in zip(names, series[0][1], strict=True))
         + " as they are.",
         legend=True,
-        height=150 + 34 * len(models),
+        height=150 + 28 * len(models),
     )

@@ -13,6 +13,7 @@ from gemma_viz.edits import Edits
 from gemma_viz.stages import Floats, around, to_numpy
 
 SCORES_SHOWN = 96  # tokens a side
+PREDICTIONS_SHOWN = 64  # tokens
 CELLS = 128  # a side of the picture of a mask
 LATER, SEEN, OUTSIDE = 0, 1, 2
 
@@ -60,12 +61,14 @@ class LaterToken:
 
 @dataclass(frozen=True)
 class Unmasked:
-    """What is predicted after every position with the mask and without.
+    """What is predicted after each position with the mask and without.
 
-    with_texts, without_texts: tuples of str [position], the likeliest next tokens
-    with_probability, without_probability: float32 [position], of the token that is likeliest with the mask
+    shown: range, positions
+    with_texts, without_texts: tuples of str [shown], the likeliest next tokens
+    with_probability, without_probability: float32 [shown], of the token that is likeliest with the mask
     """
 
+    shown: range
     with_texts: tuple[str, ...]
     without_texts: tuple[str, ...]
     with_probability: Floats
@@ -113,15 +116,19 @@ def _change(before: Tensor, after: Tensor) -> Floats:
     return to_numpy((after - before).norm(dim=-1) / before.norm(dim=-1))
 
 
-def unmasked(cap: Capture) -> Unmasked:
-    """Predict after every position with the mask and without."""
-    without = cap.model.capture(cap.text, Edits(causal_mask=False))
-    best = cap.ranking(cap.token_ids, 1).ids[:, 0]
-    one, other = (capture.ranking(best, 1) for capture in (cap, without))
+def unmasked(cap: Capture, without: Capture, position: int) -> Unmasked:
+    """Predictions with the mask and without, of a long prompt around a position.
+
+    without: the capture of the same text with `Edits(causal_mask=False)`
+    """
+    shown = around(position, len(cap), PREDICTIONS_SHOWN)
+    one, other = (capture.logits(shown).softmax(-1) for capture in (cap, without))  # [shown, vocab_size]
+    best, best_without = one.argmax(-1), other.argmax(-1)
     texts = cap.model.token_text
     return Unmasked(
-        with_texts=tuple(map(texts, one.ids[:, 0].tolist())),
-        without_texts=tuple(map(texts, other.ids[:, 0].tolist())),
-        with_probability=to_numpy(one.target_probabilities),
-        without_probability=to_numpy(other.target_probabilities),
+        shown=shown,
+        with_texts=tuple(map(texts, best.tolist())),
+        without_texts=tuple(map(texts, best_without.tolist())),
+        with_probability=to_numpy(one.gather(1, best[:, None])[:, 0]),
+        without_probability=to_numpy(other.gather(1, best[:, None])[:, 0]),
     )

@@ -6,7 +6,6 @@ import numpy as np
 from torch import Tensor
 
 from gemma_viz.capture import Capture
-from gemma_viz.edits import Edits
 from gemma_viz.stages import Check, Floats, check, rms, to_numpy
 from gemma_viz.steps import unembed
 
@@ -76,9 +75,8 @@ def final_norm(cap: Capture) -> FinalNorm:
     return FinalNorm(to_numpy(rms(cap.resid_post(-1))), to_numpy(rms(cap.final_norm())))
 
 
-def compare(baseline: Capture, edits: Edits, position: int, k: int = 5) -> Comparison:
-    """Run the same text with steps left out, and put the two predictions after a position side by side."""
-    edited = baseline.model.capture(baseline.text, edits)
+def compare(baseline: Capture, edited: Capture, position: int, k: int = 5) -> Comparison:
+    """The predictions of two runs of one text after a position, side by side."""
     before, after = (cap.logits([position])[0].log_softmax(-1) for cap in (baseline, edited))
     is_finite = bool(after.isfinite().all())
     best = before.topk(k).indices.tolist()

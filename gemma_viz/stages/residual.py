@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
 from gemma_viz.capture import Capture
-from gemma_viz.edits import Edits
 from gemma_viz.instrument import norm_before_mlp
 from gemma_viz.spec import ModelSpec
 from gemma_viz.stages import Check, Floats, check, rms, to_numpy
@@ -132,19 +131,9 @@ def residual(layers: Sequence[LayerScales], spec: ModelSpec) -> Residual:
     )
 
 
-def first_share(cap: Capture, edits: Edits, position: int) -> float:
-    """The share that the first attention has in one token's stream when steps are left out."""
-    return float(layer_scales(cap.model.capture(cap.text, edits), 0).attention_share[position])
-
-
 def stream_scales(cap: Capture, position: int) -> Floats:
     """RMS of one token's stream before the first layer and after each: float32 [n_layers + 1]; may not be finite."""
     return to_numpy(rms(cap.stream_at(position)))
-
-
-def stream_scales_without(cap: Capture, edits: Edits, position: int) -> Floats:
-    """The same for a run with steps left out."""
-    return stream_scales(cap.model.capture(cap.text, edits), position)
 
 
 def depth_similarity(cap: Capture, position: int) -> Floats:

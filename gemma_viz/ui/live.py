@@ -122,6 +122,17 @@ def capture(model: Model, text: str) -> Capture:
         st.stop()
 
 
+@st.cache_resource(show_spinner=False, max_entries=CAPTURES_KEPT, hash_funcs={Capture: _same_capture})
+def _edited(cap: Capture, edits: Edits) -> Capture:
+    return cap.model.capture(cap.text, edits)
+
+
+def edited(cap: Capture, edits: Edits) -> Capture:
+    """The capture of the same text with steps left out or changed, shared between visitors."""
+    with st.spinner("Running the prompt again with this change …"):
+        return _edited(cap, edits)
+
+
 @st.cache_data(show_spinner=False, max_entries=VALUES_KEPT, hash_funcs={Capture: _same_capture, Model: _same_model})
 def _values(name: str, _function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
     return _function(*arguments)
@@ -146,5 +157,4 @@ def values_by_layer(function: Callable[[Capture, int], T], cap: Capture, what: s
 
 def comparison(cap: Capture, edits: Edits, position: int) -> Comparison:
     """The prompt run again with steps left out."""
-    with st.spinner("Running the prompt again with this step left out …"):
-        return values(compare, cap, edits, position)
+    return values(compare, cap, edited(cap, edits), position)

@@ -7,12 +7,28 @@ import pytest
 import gemma_viz as gv
 from gemma_viz.figures import attention as draw_attention
 from gemma_viz.figures import embedding as draw_embedding
+from gemma_viz.figures import head_output as draw_head_output
+from gemma_viz.figures import key_value_cache as draw_cache
+from gemma_viz.figures import mask as draw_mask
 from gemma_viz.figures import mlp as draw_mlp
 from gemma_viz.figures import output as draw_output
 from gemma_viz.figures import residual as draw_residual
 from gemma_viz.figures import rope as draw_rope
 from gemma_viz.figures import tokenization as draw_tokenization
-from gemma_viz.stages import attention, embedding, mlp, output, residual, rope, tokenization, vocabulary
+from gemma_viz.stages import (
+    attention,
+    embedding,
+    head_output,
+    heads,
+    key_value_cache,
+    mask,
+    mlp,
+    output,
+    residual,
+    rope,
+    tokenization,
+    vocabulary,
+)
 from gemma_viz.tokens import visible
 from tests.stages.conftest import by_layer
 
@@ -30,12 +46,14 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
     neurons = mlp.neurons(cap, 1, position)
     predictions = output.predictions(cap)
     texts = [[visible(text) for text in row] for row in predictions.texts]
-    compared = output.compare(cap, gv.Edits(rope=False), position)
+    compared = output.compare(cap, cap.model.capture(cap.text, gv.Edits(rope=False)), position)
     lens = residual.lens(cap, position)
     near = embedding.nearest(cap, position)
     similar = embedding.word_similarity(cap.model, (("the", "cat", "red"), ("to", "it", "move")))
     smaller = [vocabulary.smaller_vocabulary(cap.model, cap.text, size) for size in vocabulary.sizes(cap.model)[::4]]
-    maps = attention.attention_overview(by_layer(attention.small_maps, cap), len(cap))
+    query = attention.query(cap, 1, 2, position)
+    effect = head_output.direct_effect(cap, 1, 2, position)
+    profile = heads.layer_heads(cap, 1).measures.profile[2]
     scales = residual.residual(by_layer(residual.layer_scales, cap), cap.model.spec)
     return {
         "tokenization.lengths": draw_tokenization.lengths(tokenization.tokenization(cap)),
@@ -57,16 +75,32 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
         ),
         "residual.with_and_without": draw_residual.with_and_without(
             residual.stream_scales(cap, position),
-            residual.stream_scales_without(cap, gv.Edits(norms=False), position),
+            residual.stream_scales(cap.model.capture(cap.text, gv.Edits(norms=False)), position),
             label,
             "the norms",
         ),
         "residual.divisor": draw_residual.divisor(scales, label, position),
-        "attention.overview": draw_attention.overview(maps, 1, 2),
         "attention.pattern": draw_attention.pattern(head, names, position),
-        "attention.reads": draw_attention.reads(head, names),
-        "attention.scores": draw_attention.scores(head, names),
-        "attention.vectors": draw_attention.vectors(head, names, position),
+        "attention.profile": draw_attention.profile(profile, "layer 1, head 2"),
+        "attention.reads": draw_attention.reads(query, names),
+        "attention.scores": draw_attention.scores(query, names),
+        "attention.vectors": draw_attention.vectors(query, names, position),
+        "attention.products": draw_attention.products(query, names, position),
+        "attention.running_sum": draw_attention.running_sum(query, 0, label),
+        "attention.weighted_values": draw_attention.weighted_values(query, names),
+        "head_output.weight_and_moved": draw_head_output.weight_and_moved(query, names),
+        "head_output.by_head": draw_head_output.by_head(head_output.head_outputs(cap, 1, position), 2),
+        "head_output.raised_and_lowered": draw_head_output.raised_and_lowered(
+            effect, [visible(x) for x in effect.raised_texts], [visible(x) for x in effect.lowered_texts], "a head"
+        ),
+        "mask.masked_scores": draw_mask.masked_scores(mask.all_scores(cap, 1, 2, position), names),
+        "mask.shape": draw_mask.shape(mask.mask_shape(300, len(cap))),
+        "mask.later_token": draw_mask.later_token(
+            mask.LaterToken(position, np.zeros(len(cap)), np.ones(len(cap))), names
+        ),
+        "key_value_cache.sharing": draw_cache.sharing(8, 2, 3),
+        "key_value_cache.cache": draw_cache.cache(key_value_cache.FAMILY, 8192),
+        **({"attention.whole_pattern": draw_attention.whole_pattern(head, position)} if head.whole is not None else {}),
         "rope.wavelengths": draw_rope.wavelengths(rope.wavelengths(cap), len(cap), 3),
         "rope.rotation": draw_rope.rotation(rope.rotation(cap, 1, 2, 3), names, position),
         "rope.query": draw_rope.query(rope.vectors(cap, 1, 2, position), label),
@@ -90,7 +124,10 @@ def short(embedded: gv.Model) -> dict[str, go.Figure]:
 
 
 def test_every_figure_has_title_axis_labels_and_an_alternative_text(short: dict[str, go.Figure]) -> None:
-    unlabelled_by_design = ["next_tokens", "nearest", "reads", "scores", "vectors", "lengths", "side_by_side"]
+    unlabelled_by_design = [
+        *("next_tokens", "nearest", "reads", "scores", "vectors", "lengths", "side_by_side", "products"),
+        *("weighted_values", "weight_and_moved", "raised_and_lowered", "sharing", "cache"),
+    ]
     for name, figure in short.items():
         assert figure.layout.title.text, name
         assert figure.layout.meta["title"], name

@@ -33,7 +33,7 @@ def test_predictions_in_blocks_are_the_same(cap: gv.Capture, monkeypatch: pytest
 
 
 def test_comparing_with_nothing_left_out_shows_no_difference(cap: gv.Capture) -> None:
-    values = output.compare(cap, gv.Edits(), 4)
+    values = output.compare(cap, cap, 4)
     np.testing.assert_array_equal(values.baseline, values.edited)
     assert values.kl_divergence == 0
     assert values.baseline_scale == values.edited_scale
@@ -41,14 +41,16 @@ def test_comparing_with_nothing_left_out_shows_no_difference(cap: gv.Capture) ->
 
 def test_comparing_is_the_two_distributions(cap: gv.Capture) -> None:
     edits = gv.Edits(mlp=False)
-    values = output.compare(cap, edits, 4)
-    p, q = (c.logits([4])[0].double().softmax(-1) for c in (cap, cap.model.capture(PROMPT, edits)))
+    edited = cap.model.capture(PROMPT, edits)
+    values = output.compare(cap, edited, 4)
+    p, q = (c.logits([4])[0].double().softmax(-1) for c in (cap, edited))
     np.testing.assert_allclose(values.baseline, p[list(values.ids)].numpy(), rtol=1e-4)
     np.testing.assert_allclose(values.edited, q[list(values.ids)].numpy(), rtol=1e-4)
     assert values.kl_divergence == pytest.approx(float((p * (p / q).log()).sum()), rel=1e-3)
 
 
 def test_a_run_that_breaks_down_is_said_to_be_no_number(embedded: gv.Model) -> None:
-    values = output.compare(embedded.capture("I want to move"), gv.Edits(norms=False), 4)
+    text = "I want to move"
+    values = output.compare(embedded.capture(text), embedded.capture(text, gv.Edits(norms=False)), 4)
     assert not values.is_finite
     assert len(values.ids) == 5, "the untouched run's tokens only"

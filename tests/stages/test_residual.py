@@ -83,10 +83,10 @@ def test_a_norm_in_numbers_is_the_formula_and_the_model(cap: gv.Capture) -> None
         np.testing.assert_allclose(result, values.normed, rtol=1e-4, atol=1e-5)
 
 
-def test_scales_without_norms_are_those_of_the_edited_run(cap: gv.Capture) -> None:
+def test_scales_of_an_edited_run_are_its_own(cap: gv.Capture) -> None:
     edits = gv.Edits(mlp_norms=False, layers=frozenset({1}))
     edited = cap.model.capture(PROMPT, edits)
-    values = residual.stream_scales_without(cap, edits, 3)
+    values = residual.stream_scales(edited, 3)
     rms = [edited.resid_pre(0)[3], *(edited.resid_post(layer)[3] for layer in range(4))]
     np.testing.assert_allclose(values, [float(x.double().pow(2).mean().sqrt()) for x in rms], rtol=1e-5)
     untouched = residual.stream_scales(cap, 3)
@@ -97,7 +97,7 @@ def test_scales_without_norms_are_those_of_the_edited_run(cap: gv.Capture) -> No
 def test_the_first_attention_s_share_is_larger_without_the_rescaling(embedded: gv.Model) -> None:
     cap = embedded.capture("I want to move")
     as_it_is, unscaled = (
-        residual.first_share(cap, edits, 3) for edits in (gv.Edits(), gv.Edits(embedding_scale=False))
+        residual.layer_scales(capture, 0).attention_share[3]
+        for capture in (cap, embedded.capture(cap.text, gv.Edits(embedding_scale=False)))
     )
-    assert as_it_is == pytest.approx(float(residual.layer_scales(cap, 0).attention_share[3]))
     assert as_it_is < unscaled < 1
