@@ -92,14 +92,14 @@ def small_maps(cap: Capture, layer: int) -> npt.NDArray[np.uint8]:
     cell = cell_size(n)
     side = -(-n // cell)
     maps = torch.zeros(len(values.rot_q), side, side)
-    for queries, left, band in _bands(values, cell):
+    for queries, left, band in bands(values, cell):
         pooled = max_pool2d(band, cell, ceil_mode=True)
         rows, columns = queries.start // cell, left // cell
         maps[:, rows : rows + pooled.shape[1], columns : columns + pooled.shape[2]] = pooled
     return (maps * 255).round().to(torch.uint8).numpy()
 
 
-def _bands(values: Attention, cell: int = 1) -> Iterator[tuple[range, int, Tensor]]:
+def bands(values: Attention, cell: int = 1) -> Iterator[tuple[range, int, Tensor]]:
     """The pattern of a layer, a band of queries at a time and only the keys they see.
 
     Yields the queries, the first key, and the pattern [head, query, key]; both begin at multiples of `cell`.
@@ -118,7 +118,7 @@ def head_measures(cap: Capture, layer: int) -> HeadMeasures:
     values, ids, n = cap.attention(layer), cap.token_ids, len(cap)
     sums = torch.zeros(5, len(values.rot_q))  # previous, first, itself, tokens read, distance
     induction, n_repeated = torch.zeros(len(values.rot_q)), 0
-    for queries, left, band in _bands(values):
+    for queries, left, band in bands(values):
         query = torch.arange(queries.start, queries.stop)[:, None]
         key = torch.arange(left, left + band.shape[-1])
         distance = query - key

@@ -145,6 +145,6 @@ def values_by_layer(function: Callable[[Capture, int], T], cap: Capture, what: s
 
 
 def comparison(cap: Capture, edits: Edits, position: int) -> Comparison:
-    """The prompt run again with steps left out."""
-    with st.spinner("Running the prompt again with this step left out …"):
+    """The prompt run again with steps left out or changed."""
+    with st.spinner("Running the prompt again …"):
         return values(compare, cap, edits, position)

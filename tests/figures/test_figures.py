@@ -80,7 +80,7 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
         ),
         "output.along_prompt": draw_output.along_prompt(predictions, texts, names, position),
         "output.norms": draw_output.norms(output.final_norm(cap), names, position),
-        "output.side_by_side": draw_output.side_by_side(compared, compared.texts, "RoPE"),
+        "output.side_by_side": draw_output.side_by_side(compared, compared.texts, "without RoPE"),
     }
 
 
