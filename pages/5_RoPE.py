@@ -134,7 +134,7 @@ def choose_change() -> tuple[Edits, str, float]:
     ways = {"move": "Move every token on", "stretch": "Stretch all distances", "off": "No rotation at all"}
     left, right = st.columns(2, gap="large")
     with left:
-        way = page.view.choice("change", "Change of positions", list(ways), format_func=ways.__getitem__)
+        way = page.view.choice("positions", "Change of positions", list(ways), format_func=ways.__getitem__)
     with right:
         if way == "move":
             moved = page.view.step("move", "By so many tokens", MOVES, default="100")

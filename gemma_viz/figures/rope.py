@@ -59,9 +59,8 @@ def rotation(values: Rotation, labels: Sequence[str], selected: int) -> go.Figur
         alt=f"Scatter of one pair of components of {len(labels)} queries and keys, before and after. Those of "
         f"token {selected}, {labels[selected]}, are turned by {values.degrees[selected]:,.1f} degrees; lengths stay.",
         legend=True,
-        height=640,
+        height=700,
     )
-    figure.update_layout(margin_b=96)  # room for play and slider
     return figure
 
 
@@ -109,7 +108,7 @@ def _animate(
                 "xanchor": "left",
                 "y": 0,
                 "yanchor": "top",
-                "pad": {"t": 48},
+                "pad": {"t": 130},
             }
         ],
         sliders=[
@@ -119,11 +118,11 @@ def _animate(
                 "currentvalue": {"prefix": "Hands of token ", "font": {"size": 13}},
                 "font": {"size": 1},  # so many names have no room under the slider
                 "ticklen": 0,
-                "x": 0.3,
-                "len": 0.7,
+                "x": 0,
+                "len": 1,
                 "y": 0,
                 "yanchor": "top",
-                "pad": {"t": 40},
+                "pad": {"t": 56},
             }
         ],
     )

@@ -27,18 +27,20 @@ def wavelengths(values: Wavelengths, n_positions: int, pair: int) -> go.Figure:
             line={"color": colour},
             hovertemplate="pair %{x}: one turn in %{y:,.1f} tokens<extra></extra>",
         )
-    for tokens, name in ((n_positions, "this prompt"), (values.context_length, "context length")):
+    places = ((n_positions, "this prompt", "right"), (values.context_length, "context length", "left"))
+    for tokens, name, side in places:  # on the side where no wavelength is near
+        text = f"{name}: {tokens:,} tokens"
         figure.add_scatter(
             x=[0, n_pairs - 1],
             y=[tokens, tokens],
             mode="lines+text",
-            text=[f"{name}: {tokens:,} tokens", ""],
-            textposition="top right",
+            text=[text, ""] if side == "left" else ["", text],
+            textposition=["top right", "top left"],
             line={"dash": "dot", "width": 1.5, "color": CATEGORICAL[7]},
             showlegend=False,
             hoverinfo="skip",
         )
-    figure.add_vline(x=pair, line={"width": 1.5, "color": CATEGORICAL[4]})
+    figure.add_vline(x=pair, line={"width": 1.5, "color": CATEGORICAL[4]}, layer="below")
     figure.update_yaxes(**log_axis(every))
     fastest, slowest = float(every.min()), float(every.max())
     return finish(

@@ -142,7 +142,7 @@ def what_happened(values: Comparison, labels: Sequence[str], without: str) -> st
 
 def what_changed(values: Comparison, labels: Sequence[str], change: str) -> str:
     """The same of a step that is taken otherwise. change: completes "with …"."""
-    return _before_and_after(values, labels, f"With {change}", "as it is", "so")
+    return _before_and_after(values, labels, f"With {change}", "as it is", "with the change")
 
 
 def _before_and_after(
@@ -212,15 +212,13 @@ def models_score(values: ScoreByDistance) -> str:
 def score_by_pair(values: Contributions, distance: int) -> str:
     """What the parts of a score sum to, and which of them carry it, in Markdown. distance: tokens from key to query."""
     total, largest = float(values.parts.sum()), int(np.abs(values.parts).argmax())
-    # Half a turn over the distance is what turns agreement into its opposite.
-    fast = values.wavelengths < 2 * distance
+    fast = values.wavelengths <= 2 * distance  # half a turn makes the opposite of what agrees
     return (
         f"The {len(values.parts)} parts sum to **{total:.4f}**; the model's score is {values.score:.4f} "
         f"({size(abs(total - values.score))} apart). The largest part, {values.parts[largest]:+.4f}, comes from pair "
-        f"{largest}, which turns once in {size(values.wavelengths[largest])} tokens. Over the {distance} tokens "
-        f"between the two, {int(fast.sum())} pairs turn by half a turn or more and add "
-        f"{float(values.parts[fast].sum()):+.4f}; the {int((~fast).sum())} slower ones add "
-        f"{float(values.parts[~fast].sum()):+.4f}."
+        f"{largest}, which turns once in {size(values.wavelengths[largest])} tokens. The pairs that make half a "
+        f"turn or more between the two tokens ({int(fast.sum())} of them) add {float(values.parts[fast].sum()):+.4f}, "
+        f"the slower ones {float(values.parts[~fast].sum()):+.4f}."
     )
 
 

@@ -9,10 +9,13 @@ from gemma_viz.figures import attention as draw_attention
 from gemma_viz.figures import embedding as draw_embedding
 from gemma_viz.figures import mlp as draw_mlp
 from gemma_viz.figures import output as draw_output
+from gemma_viz.figures import positions as draw_positions
 from gemma_viz.figures import residual as draw_residual
 from gemma_viz.figures import rope as draw_rope
 from gemma_viz.figures import tokenization as draw_tokenization
-from gemma_viz.stages import attention, embedding, mlp, output, residual, rope, tokenization, vocabulary
+from gemma_viz.figures import wavelengths as draw_wavelengths
+from gemma_viz.stages import attention, embedding, mlp, output, positions, residual, rope, tokenization, vocabulary
+from gemma_viz.stages import wavelengths as waves
 from gemma_viz.tokens import visible
 from tests.stages.conftest import by_layer
 
@@ -37,6 +40,9 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
     smaller = [vocabulary.smaller_vocabulary(cap.model, cap.text, size) for size in vocabulary.sizes(cap.model)[::4]]
     maps = attention.attention_overview(by_layer(attention.small_maps, cap), len(cap))
     scales = residual.residual(by_layer(residual.layer_scales, cap), cap.model.spec)
+    lengths = by_layer(waves.pair_lengths, cap)
+    sensitivity = np.stack(by_layer(positions.position_sensitivity, cap))
+    stretched = positions.changed_patterns(cap, gv.Edits(rope_stretch=2.0), 1, position)
     return {
         "tokenization.lengths": draw_tokenization.lengths(tokenization.tokenization(cap)),
         "tokenization.by_vocabulary_size": draw_tokenization.by_vocabulary_size(smaller, 1000),
@@ -67,10 +73,19 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
         "attention.reads": draw_attention.reads(head, names),
         "attention.scores": draw_attention.scores(head, names),
         "attention.vectors": draw_attention.vectors(head, names, position),
-        "rope.wavelengths": draw_rope.wavelengths(rope.wavelengths(cap), len(cap), 3),
         "rope.rotation": draw_rope.rotation(rope.rotation(cap, 1, 2, 3), names, position),
         "rope.query": draw_rope.query(rope.vectors(cap, 1, 2, position), label),
-        "rope.score_by_offset": draw_rope.score_by_offset(rope.score_by_offset(cap, 1, 2, position, 0), label, label),
+        "rope.score_by_distance": draw_rope.score_by_distance(
+            rope.score_by_distance(cap, 1, 2, position, 0, 100), label, names[0]
+        ),
+        "rope.contributions": draw_rope.contributions(rope.contributions(cap, 1, 2, position, 0), label, names[0]),
+        "wavelengths.wavelengths": draw_wavelengths.wavelengths(waves.wavelengths(cap), len(cap), 3),
+        "wavelengths.pair_lengths": draw_wavelengths.pair_lengths(lengths[1], 1, 2),
+        "wavelengths.q_lengths_of_all": draw_wavelengths.pair_lengths_of_all(lengths, "q"),
+        "wavelengths.k_lengths_of_all": draw_wavelengths.pair_lengths_of_all(lengths, "k"),
+        "positions.sensitivity": draw_positions.sensitivity(sensitivity, 1, 2),
+        "positions.before": draw_positions.pattern(stretched, False, 2, names, position, "Pattern as it is"),
+        "positions.after": draw_positions.pattern(stretched, True, 2, names, position, "Pattern stretched"),
         "mlp.gelu_curve": draw_mlp.gelu_curve(neurons),
         "mlp.gate_and_up": draw_mlp.gate_and_up(neurons, label),
         "mlp.most_active": draw_mlp.most_active(neurons, label),

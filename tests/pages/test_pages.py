@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from streamlit.testing.v1.element_tree import TextArea
+from streamlit.testing.v1.element_tree import Slider, TextArea
 
 from gemma_viz.ui.page import PAGES
 
@@ -30,6 +30,10 @@ def open_page(page: str, **parameters: str) -> AppTest:
 
 def prompt_of(app: AppTest) -> TextArea:
     return next(area for area in app.text_area if area.label == "Prompt")
+
+
+def key_of(app: AppTest) -> Slider:
+    return next(slider for slider in app.slider if slider.label.startswith("Key"))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -70,6 +74,73 @@ def test_heads_are_ranked_by_what_they_do(offered: list[str]) -> None:
     assert len(table) == 4 * 6
     assert table["induction"].notna().all()
     assert table["first token"].between(0, 1).all()
+
+
+ROPE_PARTS = ("hands", "distance", "wavelengths", "sensitivity", "shift")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("part", ROPE_PARTS)
+def test_every_part_of_rope_opens_on_every_family(offered: list[str], part: str, family: str) -> None:
+    app = open_page("pages/5_RoPE.py", rope=part, model=offered[FAMILIES.index(family)], layer="2", head="1")
+    assert not app.exception
+    assert not app.info
+    assert len(app.get("plotly_chart")) >= 1
+    assert app.subheader[-2].value == "The code"
+
+
+@pytest.mark.parametrize("part", ROPE_PARTS)
+def test_every_part_of_rope_takes_a_prompt_of_one_token(offered: list[str], part: str) -> None:
+    app = open_page("pages/5_RoPE.py", rope=part, prompt="", all_lengths="1")
+    assert not app.exception
+    assert not app.error
+
+
+def test_a_score_at_its_own_place_and_moved_on_is_said_in_numbers(offered: list[str]) -> None:
+    app = open_page("pages/5_RoPE.py", rope="distance", prompt="the cat the cat", token="3", key="1", shift="50")
+    said = " ".join(element.value for element in app.markdown)
+    assert "At their own places, 3 and 1," in said
+    assert "moved on by 50 tokens, to 53 and 51," in said
+    assert "The model's own query and key" in said
+
+
+def test_another_prompt_begins_with_the_key_before_it(offered: list[str]) -> None:
+    app = open_page("pages/5_RoPE.py", rope="distance", prompt="the cat the cat", key="1")
+    assert key_of(app).value == 1
+    prompt_of(app).set_value("the red cat").run()
+    assert "key" not in app.query_params
+    assert key_of(app).value == key_of(app).max - 1
+
+
+def test_a_key_outside_the_window_is_said_to_be_hidden(offered: list[str]) -> None:
+    app = open_page(
+        "pages/5_RoPE.py", rope="distance", model=offered[1], key="0", prompt="the cat the cat the cat the cat"
+    )
+    assert "this layer hides that key" in " ".join(element.value for element in app.markdown)
+
+
+def test_heads_are_ranked_by_how_much_they_depend_on_position(offered: list[str]) -> None:
+    app = open_page("pages/5_RoPE.py", rope="sensitivity", prompt="the cat the cat")
+    table = app.dataframe[0].value
+    assert len(table) == 4 * 6
+    assert table["distance"].is_monotonic_decreasing
+    best = table.iloc[0]
+    assert f"Most depend on position on this prompt: layer {best['layer']:.0f} head {best['head']:.0f}" in " ".join(
+        element.value for element in app.markdown
+    )
+
+
+def test_a_shift_moves_nothing_and_a_stretch_does(offered: list[str]) -> None:
+    shifted = open_page("pages/5_RoPE.py", rope="shift", move="10")
+    assert "The patterns do not move" in " ".join(element.value for element in shifted.markdown)
+    beyond = open_page("pages/5_RoPE.py", rope="shift", move="1,000")
+    assert "beyond the 512 tokens" in " ".join(element.value for element in beyond.caption)
+    stretched = open_page("pages/5_RoPE.py", rope="shift", positions="stretch", stretch="4")
+    said = " ".join(element.value for element in stretched.markdown)
+    assert "With every position multiplied by 4" in said
+    assert "The patterns move." in said
+    off = open_page("pages/5_RoPE.py", rope="shift", positions="off")
+    assert "With no rotation in any layer" in " ".join(element.value for element in off.markdown)
 
 
 def test_the_final_norm_belongs_to_no_layer(offered: list[str]) -> None:
