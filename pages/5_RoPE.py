@@ -9,7 +9,7 @@ from gemma_viz.figures import rope as draw
 from gemma_viz.figures import wavelengths as draw_wavelengths
 from gemma_viz.stages.positions import changed_patterns, position_sensitivity
 from gemma_viz.stages.rope import check_rope, contributions, rotation, score_by_distance, vectors
-from gemma_viz.stages.wavelengths import pair_lengths, wavelengths
+from gemma_viz.stages.wavelengths import layer_wavelengths, pair_lengths, wavelengths
 from gemma_viz.ui import live, panels, words
 from gemma_viz.ui.page import end_page, start_page
 
@@ -153,7 +153,8 @@ def shift_and_stretch() -> None:
         values = live.values(changed_patterns, page.cap, edits, layer, page.position)
     st.markdown(words.patterns_moved(values, layer, head, change))
     if edits.rope:
-        st.caption(words.furthest_position(furthest, spec.context_length))
+        fastest = float(live.values(layer_wavelengths, page.cap.model, layer)[0])
+        st.caption(words.furthest_position(furthest, fastest, spec.context_length))
     left, right = st.columns(2, gap="large")
     for column, changed, title in ((left, False, "as it is"), (right, True, f"with {change}")):
         with column:

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import gemma_viz as gv
-from gemma_viz.stages import attention, output
+from gemma_viz.stages import attention, output, positions
 
 LONG = "the red cat " * 160  # 480 tokens: more than are looked at at once, and most of the tiny models' context
 
@@ -87,6 +87,14 @@ def test_a_replay_of_attention_leaves_the_mlp_out(cap: gv.Capture, monkeypatch: 
 def test_the_overview_of_all_heads_never_holds_a_layers_whole_pattern(cap: gv.Capture) -> None:
     with allocations() as seen:
         attention.small_maps(cap, 2)
+    n, n_heads = len(cap), cap.model.spec.n_heads
+    assert seen.largest <= n_heads * attention.QUERIES_AT_ONCE * n < n_heads * n * n
+
+
+def test_patterns_are_compared_without_a_layers_whole_pattern(cap: gv.Capture) -> None:
+    with allocations() as seen:
+        positions.position_sensitivity(cap, 2)
+        positions.changed_patterns(cap, gv.Edits(rope_stretch=2.0), 2, 100)
     n, n_heads = len(cap), cap.model.spec.n_heads
     assert seen.largest <= n_heads * attention.QUERIES_AT_ONCE * n < n_heads * n * n
 

@@ -257,14 +257,15 @@ def patterns_moved(values: ChangedPatterns, layer: int, head: int, change: str) 
     )
 
 
-def furthest_position(position: float, context_length: int) -> str:
-    """What a position this far along means for a model, in Markdown."""
+def furthest_position(position: float, fastest: float, context_length: int) -> str:
+    """What a position this far along means for a model, in Markdown. fastest: the shortest wavelength, in tokens."""
+    radians = 2 * math.pi * position / fastest
     beyond = (
         f"beyond the {context_length:,} tokens this model was made for"
         if position >= context_length
         else f"within the {context_length:,} tokens this model was made for"
     )
     return (
-        f"The last token is then turned as at position {position:,.10g}, {beyond}. Its fastest hand turns by as many "
-        f"radians, which float32 holds to about {size(position * FLOAT32_STEP)} of a radian."
+        f"The last token is then turned as at position {position:,.10g}, {beyond}. Its fastest hand turns by "
+        f"{radians:,.0f} radians, which float32 holds to about {size(radians * FLOAT32_STEP)} of a radian."
     )

@@ -181,6 +181,7 @@ def test_how_far_patterns_move_is_said_by_the_number(largest: float, verdict: st
 
 
 def test_a_position_beyond_the_context_is_said_to_be() -> None:
-    assert "position 99, within the 100 tokens" in words.furthest_position(99, 100)
-    assert "position 100, beyond the 100 tokens" in words.furthest_position(100, 100)
-    assert "position 4.5, within" in words.furthest_position(4.5, 100)
+    assert "position 99, within the 100 tokens" in words.furthest_position(99, 6.28, 100)
+    assert "position 100, beyond the 100 tokens" in words.furthest_position(100, 6.28, 100)
+    assert "position 4.5, within" in words.furthest_position(4.5, 6.28, 100)
+    assert "turns by 628 radians, which float32 holds to about 3.7e-05 of" in words.furthest_position(1000, 10, 100)
