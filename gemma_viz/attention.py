@@ -91,4 +91,4 @@ def hidden_keys(queries: range, keys: range, causal: bool, window: int | None, d
     query = torch.arange(queries.start, queries.stop, device=device)
     key = torch.arange(keys.start, keys.stop, device=device)
     distance = query[:, None] - key  # [query, key]
-    return (distance < 0) | (distance >= (window or keys.stop))
+    return (distance < 0) | (distance >= (window or queries.stop))

@@ -251,6 +251,14 @@ def test_scores_of_some_heads_are_that_part_of_the_scores(tiny: gv.Model, heads:
     torch.testing.assert_close(attention.scores_of(heads), attention.scores[heads], atol=1e-5, rtol=1e-6)
 
 
+@pytest.mark.parametrize("layer", range(4))
+def test_scores_of_some_queries_and_keys_are_that_part_of_the_scores(tiny: gv.Model, layer: int) -> None:
+    attention = tiny.capture(PROMPT).attention(layer)
+    for queries, keys in ((slice(9, 10), slice(4, 5)), (slice(3, 8), slice(0, 2)), (slice(2, 4), slice(3, 9))):
+        part = attention.scores_of(slice(None), queries, keys)
+        torch.testing.assert_close(part, attention.scores[:, queries, keys], atol=1e-5, rtol=1e-6)
+
+
 def test_z_is_the_pattern_times_the_values(tiny: gv.Model) -> None:
     attention = tiny.capture(PROMPT).attention(2)
     shared_by = tiny.spec.group_size

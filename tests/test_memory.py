@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import gemma_viz as gv
-from gemma_viz.stages import attention, output
+from gemma_viz.stages import attention, heads, output, positions
 
 LONG = "the red cat " * 160  # 480 tokens: more than are looked at at once, and most of the tiny models' context
 
@@ -84,11 +84,23 @@ def test_a_replay_of_attention_leaves_the_mlp_out(cap: gv.Capture, monkeypatch: 
         cap.mlp(1)
 
 
-def test_the_overview_of_all_heads_never_holds_a_layers_whole_pattern(cap: gv.Capture) -> None:
+def test_the_overview_of_all_heads_never_holds_a_layers_whole_pattern(
+    cap: gv.Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heads, "QUERIES_AT_ONCE", 64)
     with allocations() as seen:
-        attention.small_maps(cap, 2)
+        heads.layer_heads(cap, 2)
     n, n_heads = len(cap), cap.model.spec.n_heads
-    assert seen.largest <= n_heads * attention.QUERIES_AT_ONCE * n < n_heads * n * n
+    band = n_heads * 64 * (n + 64)  # with the room in which diagonals are summed
+    assert seen.largest <= band < n_heads * n * n
+
+
+def test_patterns_are_compared_without_a_layers_whole_pattern(cap: gv.Capture) -> None:
+    with allocations() as seen:
+        positions.position_sensitivity(cap, 2)
+        positions.changed_patterns(cap, cap.model.capture(cap.text, gv.Edits(rope_stretch=2.0)), 2, 100)
+    n, n_heads = len(cap), cap.model.spec.n_heads
+    assert seen.largest <= n_heads * heads.QUERIES_AT_ONCE * n < n_heads * n * n
 
 
 def test_predictions_and_the_logit_lens_never_hold_positions_times_vocabulary(cap: gv.Capture) -> None:

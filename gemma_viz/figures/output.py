@@ -128,12 +128,14 @@ def norms(values: FinalNorm, labels: Sequence[str], selected: int) -> go.Figure:
     )
 
 
-def side_by_side(values: Comparison, labels: Sequence[str], without: str) -> go.Figure:
-    """Bars: probabilities of the next token in the untouched run and in the one with a step left out."""
+def side_by_side(
+    values: Comparison, labels: Sequence[str], edited: str, title: str = "The next token, with and without"
+) -> go.Figure:
+    """Bars: probabilities of the next token in the untouched run and in the edited one. edited: its name."""
     ranks = list(range(len(labels)))
     series = [("the model as it is", values.baseline, CATEGORICAL[0])]
     if values.is_finite:
-        series.append((f"without {without}", values.edited, CATEGORICAL[1]))
+        series.append((edited, values.edited, CATEGORICAL[1]))
     figure = go.Figure(
         [
             go.Bar(
@@ -155,10 +157,10 @@ def side_by_side(values: Comparison, labels: Sequence[str], without: str) -> go.
     figure.update_xaxes(tickformat=".0%", range=[0, highest * ROOM], nticks=5)
     return finish(
         figure,
-        title="The next token, with and without",
+        title=title,
         x="probability",
         y="",
-        alt=f"Bars of the probabilities of {len(ranks)} tokens with the step and without it.",
+        alt=f"Bars of the probabilities of {len(ranks)} tokens in the model as it is and {edited}.",
         height=130 + 44 * len(ranks),
         legend=True,
     )

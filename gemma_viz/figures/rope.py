@@ -1,103 +1,130 @@
-"""RoPE drawn: wavelengths, one pair of components as clock hands, a whole query, scores by distance."""
+"""RoPE drawn: one pair of components as clock hands, a whole query, scores by distance and by pair."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
-from gemma_viz.figures.style import CATEGORICAL, SEQUENTIAL, colour_scale, finish, log_axis, short, token_hover
-from gemma_viz.stages.rope import Rotation, ScoreByOffset, Vectors, Wavelengths
+from gemma_viz.figures.style import CATEGORICAL, finish, plain, short, token_hover
+from gemma_viz.stages import Floats, around
+from gemma_viz.stages.rope import Contributions, Rotation, ScoreByDistance, Vectors
 
-LAYERS_NAMED = 6
-
-
-def wavelengths(values: Wavelengths, n_positions: int, pair: int) -> go.Figure:
-    """Lines on a log axis: tokens for one turn, by pair of components; the prompt and the context length marked."""
-    every = np.concatenate(list(values.wavelengths.values()))
-    n_pairs = len(next(iter(values.wavelengths.values())))
-    figure = go.Figure()
-    for (theta, line), colour in zip(values.wavelengths.items(), CATEGORICAL, strict=False):
-        layers = values.layers[theta]
-        named = ", ".join(map(str, layers[:LAYERS_NAMED])) + (", …" if len(layers) > LAYERS_NAMED else "")
-        figure.add_scatter(
-            x=np.arange(len(line)),
-            y=line,
-            mode="lines",
-            name=f"θ = {theta:,.0f} (layers {named})",
-            line={"color": colour},
-            hovertemplate="pair %{x}: one turn in %{y:,.1f} tokens<extra></extra>",
-        )
-    for tokens, name in ((n_positions, "this prompt"), (values.context_length, "context length")):
-        figure.add_scatter(
-            x=[0, n_pairs - 1],
-            y=[tokens, tokens],
-            mode="lines+text",
-            text=[f"{name}: {tokens:,} tokens", ""],
-            textposition="top right",
-            line={"dash": "dot", "width": 1.5, "color": CATEGORICAL[7]},
-            showlegend=False,
-            hoverinfo="skip",
-        )
-    figure.add_vline(x=pair, line={"width": 1.5, "color": CATEGORICAL[4]})
-    figure.update_yaxes(**log_axis(every))
-    fastest, slowest = float(every.min()), float(every.max())
-    return finish(
-        figure,
-        title="How many tokens one turn takes",
-        x="pair of components",
-        y="wavelength (tokens, log axis)",
-        alt=f"Wavelengths rise from {fastest:.1f} to {slowest:,.0f} tokens over the pairs of components.",
-        legend=True,
-        height=400,
-    )
+FRAMES = 64  # of the animation, at most
+MILLISECONDS = 500  # that one of them stays
+QUERY, KEY = CATEGORICAL[0], CATEGORICAL[1]
 
 
 def rotation(values: Rotation, labels: Sequence[str], selected: int) -> go.Figure:
-    """Clock hands: one pair of components of every query, before and after; the selected token's drawn out."""
+    """Clock hands: one pair of components of all queries and keys, before and after, with the selected token's drawn.
+
+    An animation moves the hands from token to token, over all of them or the `FRAMES` around the selected one.
+    """
+    series = (
+        ("q before", values.q, QUERY, "circle-open", "dot"),
+        ("q after", values.rot_q, QUERY, "circle", "solid"),
+        ("k before", values.k, KEY, "diamond-open", "dot"),
+        ("k after", values.rot_k, KEY, "diamond", "solid"),
+    )
     hover = token_hover(labels)
     figure = go.Figure()
-    series = (
-        ("before RoPE", values.before, CATEGORICAL[7], "circle-open"),
-        ("after RoPE", values.after, None, "circle"),
-    )
-    for name, points, colour, symbol in series:
+    for name, points, colour, symbol, _ in series:
         figure.add_scatter(
             x=points[:, 0],
             y=points[:, 1],
             mode="markers",
             name=name,
-            marker={
-                "symbol": symbol,
-                "size": 9,
-                "color": colour or np.arange(len(points)),
-                "colorscale": colour_scale(SEQUENTIAL),
-                "colorbar": None if colour else {"title": {"text": "position"}, "thickness": 12},
-            },
+            marker={"symbol": symbol, "size": 7, "color": colour, "opacity": 0.6},
             customdata=hover,
             hovertemplate="%{customdata}<br>(%{x:.3f}, %{y:.3f})<extra>" + name + "</extra>",
         )
-    for points, colour, dash in ((values.before, CATEGORICAL[7], "dot"), (values.after, CATEGORICAL[4], "solid")):
+    for name, points, colour, _, dash in series:
         figure.add_scatter(
-            x=[0, points[selected, 0]],
-            y=[0, points[selected, 1]],
-            mode="lines",
+            **_hand(points, selected),
+            mode="lines+markers",
+            marker={"size": [0, 11], "color": colour},
             line={"color": colour, "width": 3, "dash": dash},
+            name=f"hand, {name}",
             showlegend=False,
             hoverinfo="skip",
         )
-    reach = float(np.abs(np.concatenate([values.before, values.after])).max()) * 1.1 or 1.0
+    _animate(figure, values, [points for _, points, *_ in series], labels, selected)
+    reach = max(float(np.abs(points).max()) for _, points, *_ in series) * 1.1 or 1.0
     figure.update_xaxes(range=[-reach, reach], zeroline=True)
     figure.update_yaxes(range=[-reach, reach], zeroline=True, scaleanchor="x", scaleratio=1)
-    degrees = float(values.degrees[selected])
-    return finish(
+    finish(
         figure,
-        title=f"{short(labels[selected])} at position {selected} is turned by {degrees:,.1f}°",
+        title="One pair of components as clock hands",
         x="first component of the pair",
         y="second component",
-        alt=f"Scatter of one pair of components for {len(labels)} queries. The selected one is turned by "
-        f"{degrees:.1f} degrees; its length stays the same.",
+        alt=f"Scatter of one pair of components of {len(labels)} queries and keys, before and after. Those of "
+        f"token {selected}, {labels[selected]}, are turned by {values.degrees[selected]:,.1f} degrees; lengths stay.",
         legend=True,
-        height=480,
+        height=700,
+    )
+    return figure
+
+
+def _hand(points: Floats, position: int) -> dict[str, list[float]]:
+    x, y = points[position].tolist()
+    return {"x": [0, x], "y": [0, y]}
+
+
+def _animate(
+    figure: go.Figure, values: Rotation, points: Sequence[Floats], labels: Sequence[str], selected: int
+) -> None:
+    """Play, pause and a slider over tokens; the last traces of the figure, one for each of `points`, are the hands."""
+    shown = around(selected, len(labels), FRAMES)
+    hands = list(range(len(figure.data) - len(points), len(figure.data)))
+    figure.frames = [
+        go.Frame(name=str(i), data=[go.Scatter(**_hand(places, i)) for places in points], traces=hands) for i in shown
+    ]
+    at_once = {"mode": "immediate", "transition": {"duration": 0}, "frame": {"duration": 0, "redraw": False}}
+    play = {
+        "mode": "immediate",
+        "fromcurrent": True,
+        "transition": {"duration": 0},
+        "frame": {"duration": MILLISECONDS, "redraw": False},
+    }
+    steps = [
+        {
+            "method": "animate",
+            "args": [[str(i)], at_once],
+            "label": f"{i} {plain(labels[i])}, turned by {values.degrees[i]:,.1f}°",
+        }
+        for i in shown
+    ]
+    figure.update_layout(
+        updatemenus=[
+            {
+                "type": "buttons",
+                "direction": "left",
+                "showactive": False,
+                "buttons": [
+                    {"label": "Play", "method": "animate", "args": [None, play]},
+                    {"label": "Pause", "method": "animate", "args": [[None], at_once]},
+                ],
+                "font": {"color": CATEGORICAL[0]},  # readable on what plotly lays under a button in either theme
+                "x": 0,
+                "xanchor": "left",
+                "y": 0,
+                "yanchor": "top",
+                "pad": {"t": 130},
+            }
+        ],
+        sliders=[
+            {
+                "active": selected - shown.start,
+                "steps": steps,
+                "currentvalue": {"prefix": "Hands of token ", "font": {"size": 13}},
+                "font": {"size": 1},  # so many names have no room under the slider
+                "ticklen": 0,
+                "x": 0,
+                "len": 1,
+                "y": 0,
+                "yanchor": "top",
+                "pad": {"t": 56},
+            }
+        ],
     )
 
 
@@ -124,11 +151,11 @@ def query(values: Vectors, label: str) -> go.Figure:
     )
 
 
-def score_by_offset(values: ScoreByOffset, query_label: str, key_label: str) -> go.Figure:
-    """Two lines that lie on each other: score by distance, and the same further on in the text."""
+def score_by_distance(values: ScoreByDistance, query_label: str, key_label: str) -> go.Figure:
+    """Two lines that lie on each other: score by distance, and the same further on; the real distance marked."""
     figure = go.Figure()
     figure.add_scatter(
-        x=values.offsets,
+        x=values.distances,
         y=values.scores,
         mode="lines",
         name="where they stand",
@@ -137,19 +164,66 @@ def score_by_offset(values: ScoreByOffset, query_label: str, key_label: str) -> 
         hovertemplate="%{x} tokens apart: %{y:.4f}",
     )
     figure.add_scatter(
-        x=values.offsets,
-        y=values.scores_shifted,
+        x=values.distances,
+        y=values.scores_moved,
         mode="lines",
         name=f"both {values.shift} tokens further on",
         line={"color": CATEGORICAL[4], "width": 2, "dash": "dot"},
         hovertemplate="%{x} tokens apart: %{y:.4f}",
     )
-    gap = float(np.abs(values.scores - values.scores_shifted).max())
+    distance = values.query - values.key
+    figure.add_scatter(
+        x=[distance],
+        y=[values.models],
+        mode="markers",
+        name="the model's own score",
+        marker={"symbol": "diamond", "size": 13, "color": CATEGORICAL[2]},
+        hovertemplate="their real distance, %{x}: %{y:.4f}",
+    )
+    figure.add_vline(x=distance, line={"width": 1.5, "dash": "dot", "color": CATEGORICAL[2]})
+    gap = float(np.abs(values.scores - values.scores_moved).max())
     return finish(
         figure,
         title=f"Score of {short(query_label)} looking at {short(key_label)}, by distance",
         x="distance (tokens from key to query)",
         y="score: q · k, scaled",
-        alt=f"Two curves over the distance that differ by at most {gap:.1e}.",
+        alt=f"Two curves over the distance that differ by at most {gap:.1e}. At the real distance of {distance} the "
+        f"model's own score is {values.models:.3f}.",
+        legend=True,
+    )
+
+
+def contributions(values: Contributions, query_label: str, key_label: str) -> go.Figure:
+    """Bars: what each pair of components adds to a score; a line: their running sum, which ends at the score."""
+    pairs = np.arange(len(values.parts))
+    figure = go.Figure(
+        [
+            go.Bar(
+                x=pairs,
+                y=values.parts,
+                name="one pair",
+                marker={"color": CATEGORICAL[0], "line": {"width": 0}},
+                customdata=values.wavelengths,
+                hovertemplate="pair %{x}, one turn in %{customdata:,.1f} tokens: %{y:+.4f}<extra></extra>",
+            ),
+            go.Scatter(
+                x=pairs,
+                y=values.parts.cumsum(),
+                name="running sum",
+                mode="lines",
+                line={"color": CATEGORICAL[1], "width": 2, "shape": "hv"},
+                hovertemplate="pairs 0 to %{x} together: %{y:.4f}<extra></extra>",
+            ),
+        ]
+    )
+    figure.add_hline(y=values.score, line={"width": 1.5, "dash": "dot", "color": CATEGORICAL[2]})
+    largest = int(np.abs(values.parts).argmax())
+    return finish(
+        figure,
+        title=f"The score of {short(query_label)} looking at {short(key_label)}, pair by pair",
+        x="pair of components (fast to slow)",
+        y="part of the score",
+        alt=f"Bars of {len(pairs)} parts; the largest is {values.parts[largest]:+.3f}, of pair {largest}. Their "
+        f"running sum ends at {values.parts.sum():.3f}; the dotted line is the model's score, {values.score:.3f}.",
         legend=True,
     )

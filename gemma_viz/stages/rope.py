@@ -1,42 +1,38 @@
-"""RoPE: wavelengths, the rotation of one pair of components, and scores that depend on the distance only."""
+"""RoPE: one pair of components as a clock hand, scores by distance, and what each pair adds to a score."""
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
-from gemma_viz.capture import Capture
+from gemma_viz.capture import Attention, Capture
+from gemma_viz.instrument import rotations
 from gemma_viz.stages import Check, Floats, check, to_numpy
+from gemma_viz.stages.wavelengths import layer_wavelengths, pairs
 from gemma_viz.steps import rope as rope_step
 
-
-@dataclass(frozen=True)
-class Wavelengths:
-    """wavelengths: {theta: float32 [pair]}, tokens for one whole turn, for each theta the model has
-
-    layers: {theta: tuple of int}, the layers that use it
-    context_length: int, tokens
-    """
-
-    wavelengths: dict[float, Floats]
-    layers: dict[float, tuple[int, ...]]
-    context_length: int
+LEAST_DISTANCES = 64  # over which a score is followed
 
 
 @dataclass(frozen=True)
 class Rotation:
-    """One pair of components of one head's queries, before and after.
+    """One pair of components of one head's queries, and of the keys it reads, before and after.
 
-    before, after: float32 [position, 2], components i and i + d_head / 2
-    degrees: float32 [position], by how much each was turned
+    q, rot_q, k, rot_k: float32 [position, 2], components i and i + d_head / 2
+    degrees: float64 [position], by how much each was turned, all whole turns included
     wavelength: float, tokens for one whole turn
+    kv_head: int, the key/value head whose keys these are
     """
 
-    before: Floats
-    after: Floats
-    degrees: Floats
+    q: Floats
+    rot_q: Floats
+    k: Floats
+    rot_k: Floats
+    degrees: npt.NDArray[np.float64]
     wavelength: float
+    kv_head: int
 
 
 @dataclass(frozen=True)
@@ -48,41 +44,58 @@ class Vectors:
 
 
 @dataclass(frozen=True)
-class ScoreByOffset:
-    """The score of one query and one key, were the key `offset` tokens before the query.
+class ScoreByDistance:
+    """The score of one query and one key, at their own places and at others. Scaled, before any soft-cap.
 
-    offsets: int [offset]; scores: float32 [offset], scaled
-    scores_shifted: the same with both moved on by `shift` tokens: RoPE makes the two equal
-    shift: int, tokens
+    query, key: int, their positions; shift: int, tokens by which both are moved on
+    score, moved: float, the captured q and k turned to their own places, and both turned `shift` tokens further
+    models: float, from the queries and keys that the model turned itself
+    capped: float or None, what Gemma 2's soft-cap makes of the model's score
+    visible: bool, whether the query may look at the key in this layer
+    distances: int [distance], tokens from key to query, from 0 to their own or `LEAST_DISTANCES`
+    scores, scores_moved: float32 [distance], as `score` and `moved`, were the key so far before the query
     """
 
-    offsets: np.ndarray
-    scores: Floats
-    scores_shifted: Floats
+    query: int
+    key: int
     shift: int
+    score: float
+    moved: float
+    models: float
+    capped: float | None
+    visible: bool
+    distances: npt.NDArray[np.int64]
+    scores: Floats
+    scores_moved: Floats
 
 
-def wavelengths(cap: Capture) -> Wavelengths:
-    """Tokens for one whole turn of each pair of components."""
-    spec = cap.model.spec
-    thetas = dict.fromkeys(spec.rope_thetas)
-    return Wavelengths(
-        wavelengths={theta: _wavelengths(theta, spec.d_head) for theta in thetas},
-        layers={theta: tuple(i for i, t in enumerate(spec.rope_thetas) if t == theta) for theta in thetas},
-        context_length=spec.context_length,
-    )
+@dataclass(frozen=True)
+class Contributions:
+    """One score as a sum over pairs of components.
+
+    parts: float32 [pair], scaled: the product of the two lengths and of the cosine of the angle between the hands
+    score: float, what the model's own turned query and key give at once, scaled, before any soft-cap
+    wavelengths: float32 [pair], tokens for one whole turn
+    """
+
+    parts: Floats
+    score: float
+    wavelengths: Floats
 
 
 def rotation(cap: Capture, layer: int, head: int, pair: int) -> Rotation:
-    """How the queries of a head are turned in one pair of components."""
+    """How the queries of a head, and the keys it reads, are turned in one pair of components."""
     values, spec = cap.attention(layer), cap.model.spec
-    both = [pair, pair + spec.d_head // 2]
-    wavelength = float(_wavelengths(spec.rope_thetas[layer], spec.d_head)[pair])
+    both, kv_head = [pair, pair + spec.d_head // 2], head // spec.group_size
+    wavelength = float(layer_wavelengths(cap.model, layer)[pair])
     return Rotation(
-        before=to_numpy(values.q[head][:, both]),
-        after=to_numpy(values.rot_q[head][:, both]),
-        degrees=(np.arange(len(cap)) * (360 / wavelength)).astype(np.float32),
+        q=to_numpy(values.q[head][:, both]),
+        rot_q=to_numpy(values.rot_q[head][:, both]),
+        k=to_numpy(values.k[kv_head][:, both]),
+        rot_k=to_numpy(values.rot_k[kv_head][:, both]),
+        degrees=np.arange(len(cap), dtype=np.float64) * (360 / wavelength),
         wavelength=wavelength,
+        kv_head=kv_head,
     )
 
 
@@ -92,20 +105,61 @@ def vectors(cap: Capture, layer: int, head: int, position: int) -> Vectors:
     return Vectors(to_numpy(values.q[head, position]), to_numpy(values.rot_q[head, position]))
 
 
-def score_by_offset(cap: Capture, layer: int, head: int, query: int, key: int, shift: int = 100) -> ScoreByOffset:
-    """Turn one captured query and key to other positions and score them, with `steps.rope`."""
+def score_by_distance(cap: Capture, layer: int, head: int, query: int, key: int, shift: int) -> ScoreByDistance:
+    """Turn one captured query and key to other positions, with the model's own rotations, and score them."""
     values, spec = cap.attention(layer), cap.model.spec
-    theta, furthest = spec.rope_thetas[layer], 64
-    n = furthest + shift + 1
-    q = rope_step(values.q[head, query].expand(1, n, -1), theta)[0]  # this query at every position
-    k = rope_step(values.k[head // spec.group_size, key].expand(1, n, -1), theta)[0]
-    offsets = torch.arange(furthest + 1)
-    return ScoreByOffset(
-        offsets=offsets.numpy(),
-        scores=to_numpy((q[furthest] * k[furthest - offsets]).sum(-1) * spec.attention_scale),
-        scores_shifted=to_numpy((q[furthest + shift] * k[furthest + shift - offsets]).sum(-1) * spec.attention_scale),
+    q, k = values.q[head, query], values.k[head // spec.group_size, key]
+    distances = torch.arange(max(LEAST_DISTANCES, query - key) + 1)
+    furthest = distances[-1:]
+
+    def scores(queries: Tensor, keys: Tensor) -> Tensor:
+        """[position], of this query and this key, put at these positions."""
+        turned_q, turned_k = turned(cap, layer, q, queries), turned(cap, layer, k, keys)
+        return (turned_q * turned_k).sum(-1) * spec.attention_scale
+
+    own_query, own_key = torch.tensor([query]), torch.tensor([key])
+    as_the_model_has_it = values.scores_of(slice(head, head + 1), slice(query, query + 1), slice(key, key + 1))
+    visible = bool(as_the_model_has_it.isfinite())
+    return ScoreByDistance(
+        query=query,
+        key=key,
         shift=shift,
+        score=float(scores(own_query, own_key)),
+        moved=float(scores(own_query + shift, own_key + shift)),
+        models=uncapped_score(values, head, query, key),
+        capped=float(as_the_model_has_it) if visible and spec.attention_softcap else None,
+        visible=visible,
+        distances=distances.numpy(),
+        scores=to_numpy(scores(furthest, furthest - distances)),
+        scores_moved=to_numpy(scores(furthest + shift, furthest + shift - distances)),
     )
+
+
+def contributions(cap: Capture, layer: int, head: int, query: int, key: int) -> Contributions:
+    """What each pair of components adds to the score of a query and a key."""
+    values, spec = cap.attention(layer), cap.model.spec
+    rot_q, rot_k = values.rot_q[head, query], values.rot_k[head // spec.group_size, key]  # [d_head]
+    return Contributions(
+        parts=to_numpy((pairs(rot_q) * pairs(rot_k)).sum(-1) * spec.attention_scale),
+        score=uncapped_score(values, head, query, key),
+        wavelengths=layer_wavelengths(cap.model, layer),
+    )
+
+
+def turned(cap: Capture, layer: int, vector: Tensor, positions: Tensor) -> Tensor:
+    """One query or key as the layer turns it at each of some positions: float32 [position, d_head].
+
+    vector: float32 [d_head], before RoPE; positions: int [position]
+    """
+    cos, sin = rotations(cap.model.hf, cap.model.spec, layer, vector[None, None], positions[None])
+    x, y = vector.chunk(2)  # pair i is made of components i and i + d_head / 2
+    return vector * cos[0] + torch.cat([-y, x]) * sin[0]
+
+
+def uncapped_score(values: Attention, head: int, query: int, key: int) -> float:
+    """What the model's own turned query and key give, scaled, before any soft-cap, whether it may look there or not."""
+    everywhere = replace(values, softcap=None, causal=False)
+    return float(everywhere.scores_of(slice(head, head + 1), slice(query, query + 1), slice(key, key + 1)))
 
 
 def check_rope(cap: Capture, layer: int) -> Check:
@@ -113,8 +167,3 @@ def check_rope(cap: Capture, layer: int) -> Check:
     values = cap.attention(layer)
     mine = rope_step(values.q, cap.model.spec.rope_thetas[layer])
     return check(rope_step, f"rope(q, theta), layer {layer}", mine, values.rot_q)
-
-
-def _wavelengths(theta: float, d_head: int) -> Floats:
-    pair = np.arange(0, d_head, 2) / d_head
-    return (2 * math.pi * theta**pair).astype(np.float32)

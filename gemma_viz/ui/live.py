@@ -156,5 +156,5 @@ def values_by_layer(function: Callable[[Capture, int], T], cap: Capture, what: s
 
 
 def comparison(cap: Capture, edits: Edits, position: int) -> Comparison:
-    """The prompt run again with steps left out."""
+    """The prompt run again with steps left out or changed."""
     return values(compare, cap, edited(cap, edits), position)

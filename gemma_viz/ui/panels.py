@@ -65,9 +65,17 @@ def why(view: View, cap: Capture, position: int, *, text: str, edits: Edits, wit
     values = live.comparison(cap, edits, position)
     labels = [visible(token) for token in values.texts]
     st.markdown(words.what_happened(values, labels, without))
-    chart(draw.side_by_side(values, labels, without), key="what_if")
+    chart(draw.side_by_side(values, labels, f"without {without}"), key="what_if")
     st.caption(
         f"After token {position}. The stream that reaches the final norm has an RMS of "
         f"{words.size(values.baseline_scale)} with the step and {words.size(values.edited_scale)} without it."
     )
     return True
+
+
+def changed_prediction(cap: Capture, position: int, edits: Edits, change: str) -> None:
+    """The prediction of a run in which a step is changed, beside the untouched one. change: completes "with …"."""
+    values = live.comparison(cap, edits, position)
+    labels = [visible(token) for token in values.texts]
+    st.markdown(words.what_changed(values, labels, change))
+    chart(draw.side_by_side(values, labels, f"with {change}", "The next token, before and after"), key="changed")

@@ -16,7 +16,7 @@ CHARTS = {
     "Embedding": 7,
     "Transformer_layer": 8,
     "Attention": 5,
-    "RoPE": 4,
+    "RoPE": 2,
     "MLP": 4,
     "Output": 3,
 }
@@ -187,6 +187,45 @@ def test_norms_of_one_layer_are_left_out(app: Driver) -> None:
     app.open("Transformer_layer?off=1&which=attention&one=1&layer=4")
     expect(app.tab.get_by_text("without the norms around attention of layer 4").first).to_be_visible()
     app.expect_charts(CHARTS["Transformer_layer"] + 2)
+
+
+def test_the_clock_hands_move_by_play_and_by_slider(app: Driver) -> None:
+    app.open("RoPE?token=1")
+    chart = app.tab.get_by_test_id("stPlotlyChart").first
+    says = chart.locator(".slider-label").first
+    expect(says).to_contain_text("Hands of token 1 I, turned by")
+    hand = chart.locator(".scatterlayer .trace .js-line").last
+    at_first = hand.get_attribute("d")
+    chart.get_by_text("Play", exact=True).click()
+    expect(says).to_contain_text("Hands of token 4 ␣move, turned by")
+    assert hand.get_attribute("d") != at_first
+    chart.locator(".slider-rail-touch-rect").click(position={"x": 2, "y": 5})
+    expect(says).to_contain_text("Hands of token 0 <bos>, turned by 0.0°")
+
+
+def test_a_key_and_a_shift_are_chosen(app: Driver) -> None:
+    app.open("RoPE?rope=distance")
+    expect(app.tab.get_by_text("At their own places, 4 and 3,")).to_be_visible()
+    app.tab.get_by_role("slider", name="Key").press("ArrowLeft")
+    app.settle()
+    app.tab.get_by_role("slider", name="Move both on").press("ArrowRight")
+    app.settle()
+    app.expect(parameters={"rope": "distance", "key": "2", "shift": "101"})
+    expect(app.tab.get_by_text("moved on by 101 tokens, to 105 and 103,")).to_be_visible()
+    app.choose_token(3)
+    app.expect(parameters={"rope": "distance", "shift": "101", "token": "3"})  # begins with the key before it
+
+
+def test_positions_are_moved_on_and_stretched(app: Driver) -> None:
+    app.open("RoPE")
+    app.tab.get_by_role("radio", name="Shift and stretch").or_(
+        app.tab.get_by_role("button", name="Shift and stretch")
+    ).click()
+    app.settle()
+    expect(app.tab.get_by_text("The patterns do not move: this is rounding.")).to_be_visible()
+    app.expect_charts(3)
+    app.open("RoPE?rope=shift&positions=stretch&stretch=4")
+    expect(app.tab.get_by_text("The patterns move.")).to_be_visible()
 
 
 HOSTILE = '<script>window.broken = true</script> <img src=x onerror="window.broken=true"> [a](javascript:1) $x$ **b**'

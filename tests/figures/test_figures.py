@@ -12,9 +12,11 @@ from gemma_viz.figures import key_value_cache as draw_cache
 from gemma_viz.figures import mask as draw_mask
 from gemma_viz.figures import mlp as draw_mlp
 from gemma_viz.figures import output as draw_output
+from gemma_viz.figures import positions as draw_positions
 from gemma_viz.figures import residual as draw_residual
 from gemma_viz.figures import rope as draw_rope
 from gemma_viz.figures import tokenization as draw_tokenization
+from gemma_viz.figures import wavelengths as draw_wavelengths
 from gemma_viz.stages import (
     attention,
     embedding,
@@ -24,11 +26,13 @@ from gemma_viz.stages import (
     mask,
     mlp,
     output,
+    positions,
     residual,
     rope,
     tokenization,
     vocabulary,
 )
+from gemma_viz.stages import wavelengths as waves
 from gemma_viz.tokens import visible
 from tests.stages.conftest import by_layer
 
@@ -55,6 +59,9 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
     effect = head_output.direct_effect(cap, 1, 2, position)
     profile = heads.layer_heads(cap, 1).measures.profile[2]
     scales = residual.residual(by_layer(residual.layer_scales, cap), cap.model.spec)
+    lengths = by_layer(waves.pair_lengths, cap)
+    sensitivity = np.stack(by_layer(positions.position_sensitivity, cap))
+    stretched = positions.changed_patterns(cap, cap.model.capture(cap.text, gv.Edits(rope_stretch=2.0)), 1, position)
     return {
         "tokenization.lengths": draw_tokenization.lengths(tokenization.tokenization(cap)),
         "tokenization.by_vocabulary_size": draw_tokenization.by_vocabulary_size(smaller, 1000),
@@ -101,10 +108,19 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
         "key_value_cache.sharing": draw_cache.sharing(8, 2, 3),
         "key_value_cache.cache": draw_cache.cache(key_value_cache.FAMILY, 8192),
         **({"attention.whole_pattern": draw_attention.whole_pattern(head, position)} if head.whole is not None else {}),
-        "rope.wavelengths": draw_rope.wavelengths(rope.wavelengths(cap), len(cap), 3),
         "rope.rotation": draw_rope.rotation(rope.rotation(cap, 1, 2, 3), names, position),
         "rope.query": draw_rope.query(rope.vectors(cap, 1, 2, position), label),
-        "rope.score_by_offset": draw_rope.score_by_offset(rope.score_by_offset(cap, 1, 2, position, 0), label, label),
+        "rope.score_by_distance": draw_rope.score_by_distance(
+            rope.score_by_distance(cap, 1, 2, position, 0, 100), label, names[0]
+        ),
+        "rope.contributions": draw_rope.contributions(rope.contributions(cap, 1, 2, position, 0), label, names[0]),
+        "wavelengths.wavelengths": draw_wavelengths.wavelengths(waves.wavelengths(cap), len(cap), 3),
+        "wavelengths.pair_lengths": draw_wavelengths.pair_lengths(lengths[1], 1, 2),
+        "wavelengths.q_lengths_of_all": draw_wavelengths.pair_lengths_of_all(lengths, "q"),
+        "wavelengths.k_lengths_of_all": draw_wavelengths.pair_lengths_of_all(lengths, "k"),
+        "positions.sensitivity": draw_positions.sensitivity(sensitivity, 1, 2),
+        "positions.before": draw_positions.pattern(stretched, False, 2, names, position, "Pattern as it is"),
+        "positions.after": draw_positions.pattern(stretched, True, 2, names, position, "Pattern stretched"),
         "mlp.gelu_curve": draw_mlp.gelu_curve(neurons),
         "mlp.gate_and_up": draw_mlp.gate_and_up(neurons, label),
         "mlp.most_active": draw_mlp.most_active(neurons, label),
@@ -114,7 +130,7 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
         ),
         "output.along_prompt": draw_output.along_prompt(predictions, texts, names, position),
         "output.norms": draw_output.norms(output.final_norm(cap), names, position),
-        "output.side_by_side": draw_output.side_by_side(compared, compared.texts, "RoPE"),
+        "output.side_by_side": draw_output.side_by_side(compared, compared.texts, "without RoPE"),
     }
 
 

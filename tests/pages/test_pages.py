@@ -1,10 +1,11 @@
 """Every page on small models, through Streamlit's own AppTest: no browser, all families."""
 
+import re
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from streamlit.testing.v1.element_tree import TextArea
+from streamlit.testing.v1.element_tree import Selectbox, Slider, TextArea
 
 from gemma_viz.ui.page import PAGES
 
@@ -30,6 +31,19 @@ def open_page(page: str, **parameters: str) -> AppTest:
 
 def prompt_of(app: AppTest) -> TextArea:
     return next(area for area in app.text_area if area.label == "Prompt")
+
+
+def text_of(app: AppTest) -> str:
+    """All sentences in Markdown."""
+    return " ".join(element.value for element in app.markdown)
+
+
+def model_of(app: AppTest) -> Selectbox:
+    return next(box for box in app.selectbox if box.label == "Model")
+
+
+def key_of(app: AppTest) -> Slider:
+    return next(slider for slider in app.slider if slider.label.startswith("Key"))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -59,7 +73,7 @@ def test_every_page_but_the_first_shows_what_if(offered: list[str], page: str) -
 def test_norms_are_left_out_by_kind_and_in_one_layer(offered: list[str]) -> None:
     app = open_page("pages/3_Transformer_layer.py", off="1", which="mlp", one="1", layer="2")
     assert not app.exception
-    shown = " ".join(element.value for element in app.markdown)
+    shown = text_of(app)
     assert "the norms around the MLP of layer 2" in shown
 
 
@@ -72,11 +86,54 @@ def test_heads_are_ranked_by_what_they_do(offered: list[str]) -> None:
     assert table["first token"].between(0, 1).all()
 
 
+def test_heads_are_sorted_and_filtered(offered: list[str]) -> None:
+    app = open_page("pages/4_Attention.py", sort="previous", least="50", prompt="the cat the cat")
+    assert not app.exception
+    assert re.search(r"\*\*\d+ of 24 heads\*\*", text_of(app))
+    without = open_page("pages/4_Attention.py", sort="induction", prompt="the cat")
+    assert not without.exception
+    assert "**No head**" in text_of(without), "nothing is repeated"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("page", "name", "part"),
+    [
+        *(("pages/4_Attention.py", "attention", part) for part in ("query", "moves", "sharing", "mask")),
+        *(("pages/5_RoPE.py", "rope", part) for part in ("distance", "wavelengths", "sensitivity", "shift")),
+    ],
+)
+@pytest.mark.parametrize("prompt", ["the red cat moving the cat", ""])
+def test_every_part_of_a_page_opens_on_every_family(
+    offered: list[str], page: str, name: str, part: str, family: str, prompt: str
+) -> None:
+    app = open_page(page, model=offered[FAMILIES.index(family)], prompt=prompt, instead="cat", **{name: part})
+    assert not app.exception
+    assert not app.error
+    assert not app.info
+    assert app.get("plotly_chart") or not prompt
+
+
+def test_a_key_outside_of_the_window_is_said_to_be_hidden(offered: list[str]) -> None:
+    app = open_page(
+        "pages/4_Attention.py", model=offered[2], attention="query", key="1", prompt="the red cat moving it"
+    )
+    assert not app.exception
+    assert "outside of the window" in text_of(app)
+
+
+def test_a_part_that_is_not_there_gets_a_sentence(offered: list[str]) -> None:
+    app = open_page("pages/4_Attention.py", attention="<b>")
+    assert not app.exception
+    assert "has no part" in app.info[0].value
+    assert len(app.get("plotly_chart")) >= 1
+
+
 def test_the_final_norm_belongs_to_no_layer(offered: list[str]) -> None:
     app = open_page("pages/3_Transformer_layer.py", off="1", which="final", one="1")
     assert not app.exception
     assert not any(toggle.label.startswith("Only in layer") for toggle in app.toggle)
-    shown = " ".join(element.value for element in app.markdown)
+    shown = text_of(app)
     assert "the final norm" in shown
     assert "of layer 0:" not in shown
 
@@ -84,7 +141,7 @@ def test_the_final_norm_belongs_to_no_layer(offered: list[str]) -> None:
 def test_a_norm_that_breaks_the_stream_is_said_to(offered: list[str]) -> None:
     app = open_page("pages/3_Transformer_layer.py", off="1")  # the tiny models' weights are large
     assert not app.exception
-    assert "no longer a number" in " ".join(element.value for element in app.markdown)
+    assert "no longer a number" in text_of(app)
 
 
 def test_a_word_of_several_tokens_gets_a_sentence(offered: list[str]) -> None:
@@ -120,12 +177,12 @@ def test_a_model_outside_the_operators_list_cannot_be_asked_for(offered: list[st
     app = open_page("app.py", model="google/gemma-7b")
     assert not app.exception
     assert "is not offered here" in app.info[0].value
-    assert app.selectbox[0].value == offered[0]
+    assert model_of(app).value == offered[0]
 
 
 def test_paths_of_the_server_are_not_shown(offered: list[str]) -> None:
     app = open_page("app.py")
-    shown = [element.value for element in (*app.markdown, *app.caption)] + list(app.selectbox[0].options)
+    shown = [element.value for element in (*app.markdown, *app.caption)] + list(model_of(app).options)
     assert not any(str(Path(offered[0]).parent) in text for text in shown)
 
 
@@ -139,7 +196,7 @@ def test_a_model_that_is_missing_gets_a_sentence(monkeypatch: pytest.MonkeyPatch
 
 def test_choosing_another_model_resets_what_depends_on_it(offered: list[str]) -> None:
     app = open_page("pages/4_Attention.py", layer="3", head="2", prompt="the cat")
-    app.selectbox[0].set_value(offered[1]).run()
+    model_of(app).set_value(offered[1]).run()
     assert not app.exception
     assert app.query_params["prompt"] == "the cat"
     assert "layer" not in app.query_params

@@ -1,9 +1,13 @@
 """The sentences made from numbers say what the numbers say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from gemma_viz.stages.output import Comparison
+from gemma_viz.stages.positions import ChangedPatterns
+from gemma_viz.stages.rope import Contributions, ScoreByDistance
 from gemma_viz.ui import words
 
 
@@ -118,3 +122,66 @@ def test_a_stream_that_breaks_down_is_said_to() -> None:
     assert "no longer a number (infinite or NaN) from depth 1 on" in words.how_far_the_stream_goes(
         as_it_is, broken, "x"
     )
+
+
+def test_a_changed_step_is_not_said_to_be_left_out() -> None:
+    said = words.what_changed(comparison([0.6, 0.2], [0.6, 0.2], -1e-8), ["a", "b"], "every position moved on")
+    assert "60.0% as it is, 60.0% with the change" in said
+    assert "hardly changes (KL divergence 0 nats)" in said
+    broken = words.what_changed(comparison([0.6, 0.2], [np.nan, np.nan], np.nan), ["a", "b"], "every position moved on")
+    assert broken.startswith("With every position moved on the numbers run out of range")
+    assert "As it is, `a` is the likeliest" in broken
+
+
+def score(**changes: object) -> ScoreByDistance:
+    line = np.zeros(3, np.float32)
+    values = ScoreByDistance(4, 3, 100, 1.5, 1.5, 1.5, None, True, np.arange(3), line, line)
+    return replace(values, **changes)  # type: ignore[arg-type]
+
+
+def test_a_score_that_stays_is_said_to_and_one_that_does_not_too() -> None:
+    said = words.moved_together(score(), "a", "b")
+    assert "At their own places, 4 and 3, `a` looks at `b` with a score of **1.5000**" in said
+    assert "The difference is 0, which is rounding" in said
+    assert "more than rounding should leave" in words.moved_together(score(moved=1.6), "a", "b")
+
+
+def test_the_models_score_is_named_before_and_after_its_cap() -> None:
+    assert words.models_score(score(models=1.4)).endswith("give 1.4000 (0.1 from ours).")
+    assert "the soft-cap then makes it 1.1000" in words.models_score(score(capped=1.1))
+    assert "hides that key from this query" in words.models_score(score(visible=False))
+
+
+def test_the_parts_of_a_score_are_split_at_half_a_turn() -> None:
+    parts = Contributions(np.array([1, -2, 4], np.float32), 3.0, np.array([6, 8, 20], np.float32))
+    said = words.score_by_pair(parts, distance=4)
+    assert "The 3 parts sum to **3.0000**; the model's score is 3.0000 (0 apart)" in said
+    assert "+4.0000, comes from pair 2, which turns once in 20 tokens" in said
+    assert "(2 of them) add -1.0000, the slower ones +4.0000" in said
+
+
+def test_heads_are_named_from_the_most_to_the_least_positional() -> None:
+    values = np.array([[0.1, 0.9], [0.4, 0.01]], np.float32)
+    said = words.most_and_least_positional(values)
+    assert "this prompt: layer 0 head 1 (0.900), layer 1 head 0 (0.400)" in said
+    assert "Least: layer 1 head 1 (0.010)" in said
+    assert "nothing to compare" in words.most_and_least_positional(values * np.nan)
+
+
+@pytest.mark.parametrize(
+    ("largest", "verdict"),
+    [(2e-6, "do not move: this is rounding"), (0.01, "The patterns hardly move."), (0.4, "The patterns move.")],
+)
+def test_how_far_patterns_move_is_said_by_the_number(largest: float, verdict: str) -> None:
+    nothing = np.zeros((2, 1, 1), np.float32)
+    line = np.array([largest / 2, largest], np.float32)
+    said = words.patterns_moved(ChangedPatterns(range(1), nothing, nothing, line, line), 5, 0, "x")
+    assert verdict in said
+    assert "(head 1)" in said
+
+
+def test_a_position_beyond_the_context_is_said_to_be() -> None:
+    assert "position 99, within the 100 tokens" in words.furthest_position(99, 6.28, 100)
+    assert "position 100, beyond the 100 tokens" in words.furthest_position(100, 6.28, 100)
+    assert "position 4.5, within" in words.furthest_position(4.5, 6.28, 100)
+    assert "turns by 628 radians, which float32 holds to about 3.7e-05 of" in words.furthest_position(1000, 10, 100)
