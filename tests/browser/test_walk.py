@@ -15,10 +15,16 @@ CHARTS = {
     "Tokenization": 1,
     "Embedding": 7,
     "Transformer_layer": 8,
-    "Attention": 5,
+    "Attention": 2,
     "RoPE": 2,
     "MLP": 4,
     "Output": 3,
+}
+
+# The other parts of long pages, by the parameter that chooses them.
+PARTS = {
+    "Attention": ("attention", ("query", "moves", "sharing", "mask")),
+    "RoPE": ("rope", ("distance", "wavelengths", "sensitivity", "shift")),
 }
 
 ARTICLE_TOKENS = ["<bos>", "I", "␣want", "␣to", "␣move"]
@@ -35,17 +41,38 @@ def test_every_page_is_drawn_whole_and_leaves_a_screenshot(
         app = Driver(context.new_page(), server)
         app.open(stage)
         app.expect_charts(CHARTS[stage])
-        assert app.alerts.count() == 0, stage
-        assert app.console_errors == [], stage
-        assert app.foreign_requests == [], stage
-        main = app.tab.get_by_test_id("stMain")
-        assert main.evaluate("main => main.scrollWidth - main.clientWidth") <= 0, f"{stage} is wider than the screen"
-        height = main.evaluate("main => main.scrollHeight")
-        app.tab.set_viewport_size({"width": width, "height": height + 40})
-        app.tab.wait_for_timeout(500)  # charts follow the new size
-        app.tab.screenshot(path=SCREENSHOTS / f"{stage or 'Overview'}_{theme}_{width}.png")
-        app.tab.close()
+        look_at(app, f"{stage or 'Overview'}_{theme}_{width}", width)
     context.close()
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 390)])
+@pytest.mark.parametrize("stage", PARTS)
+def test_every_part_of_a_long_page_is_drawn_whole(
+    chromium: Browser, server: str, stage: str, theme: str, width: int
+) -> None:
+    SCREENSHOTS.mkdir(exist_ok=True)
+    context = chromium.new_context(viewport={"width": width, "height": 1000}, color_scheme=theme)  # type: ignore[arg-type]
+    parameter, parts = PARTS[stage]
+    for part in parts:
+        app = Driver(context.new_page(), server)
+        app.open(f"{stage}?{parameter}={part}")
+        expect(app.tab.locator("[data-testid=stPlotlyChart]:has(.main-svg)").first).to_be_visible()
+        look_at(app, f"{stage}_{part}_{theme}_{width}", width)
+    context.close()
+
+
+def look_at(app: Driver, name: str, width: int) -> None:
+    """Nothing is wrong on the page, and nothing is cut; leaves a screenshot of all of it."""
+    assert app.alerts.count() == 0, name
+    assert app.console_errors == [], name
+    assert app.foreign_requests == [], name
+    main = app.tab.get_by_test_id("stMain")
+    assert main.evaluate("main => main.scrollWidth - main.clientWidth") <= 0, f"{name} is wider than the screen"
+    height = main.evaluate("main => main.scrollHeight")
+    app.tab.set_viewport_size({"width": width, "height": height + 40})
+    app.tab.wait_for_timeout(500)  # charts follow the new size
+    app.tab.screenshot(path=SCREENSHOTS / f"{name}.png")
+    app.tab.close()
 
 
 def test_the_article_s_example_is_what_a_first_visit_shows(app: Driver) -> None:
@@ -155,6 +182,45 @@ def test_a_slider_moves_the_page_and_the_address(app: Driver) -> None:
     app.settle()
     app.expect(parameters={"layer": "1"})
     expect(app.tab.get_by_text("Layer 1, head 0.")).to_be_visible()
+
+
+def test_a_map_opens_its_head_by_mouse_and_by_keyboard(app: Driver) -> None:
+    app.open("Attention?prompt=the+cat+the+cat")
+    maps = app.tab.locator(".map")
+    expect(maps).to_have_count(72)
+    maps.nth(4 * 5 + 3).click()
+    expect(app.tab.get_by_text("Layer 5, head 3.")).to_be_visible()
+    app.settle()
+    app.expect(parameters={"prompt": "the cat the cat", "layer": "5", "head": "3"})
+    app.tab.keyboard.press("ArrowDown")
+    app.tab.keyboard.press("ArrowLeft")
+    app.tab.keyboard.press("Enter")
+    expect(app.tab.get_by_text("Layer 6, head 2.")).to_be_visible()
+    app.settle()
+    expect(app.tab.locator(".map[aria-selected=true]")).to_have_attribute("data-at", str(4 * 6 + 2))
+
+
+def test_heads_are_found_by_what_they_do(app: Driver) -> None:
+    app.open("Attention?prompt=The+cat+sat+on+the+mat.+The+cat+sat+on+the&sort=induction&least=30")
+    expect(app.tab.get_by_text("of 72 heads have at least that much")).to_be_visible()
+    first = app.tab.locator(".map").first
+    expect(first).to_contain_text("5.3")
+    first.click()
+    expect(app.tab.get_by_text("Layer 5, head 3.")).to_be_visible()
+
+
+def test_arcs_say_what_a_token_reads_and_who_reads_it(app: Driver) -> None:
+    app.open("Attention?prompt=The+cat+sat+on+the+mat.+The+cat+sat+on+the&layer=5&head=3&attention=query")
+    said = app.tab.locator(".arcs .said")
+    expect(said).to_contain_text("12 ␣the reads · head 3: 6 ␣mat")
+    app.tab.locator(".arcs .keys .token").nth(6).hover()
+    expect(said).to_contain_text("6 ␣mat is read by · head 3: 12 ␣the")
+    app.tab.get_by_role("button", name="head 0").click()
+    expect(said).to_contain_text("head 0:")
+    app.tab.locator(".arcs .queries .token").nth(9).click()
+    app.expect(selected=9)
+    app.settle()
+    expect(app.tab.get_by_text("Selected: token 9 of 13")).to_be_visible()
 
 
 def test_leaving_a_step_out_shows_both_predictions(app: Driver) -> None:
