@@ -129,15 +129,18 @@ def norm_and_projection() -> None:
 def from_logits_to_a_choice() -> None:
     """Sampling, step by step."""
     view = page.view
-    left, middle, right = st.columns(3, gap="large")
-    with left:
+    controls = [*st.columns(3, gap="large"), *st.columns(3, gap="large")]
+    with controls[0]:
         penalty = view.step("repetition", "Repetition penalty (1: off)", PENALTIES, default="1")
-        top_p = view.step("top_p", "Top-p (1: off)", TOP_PS, default="0.95")
-    with middle:
+    with controls[1]:
         temperature = view.step("temperature", "Temperature (0: greedy)", TEMPERATURES, default="1")
-        min_p = view.step("min_p", "Min-p (0: off)", MIN_PS, default="0")
-    with right:
+    with controls[2]:
         top_k = view.step("top_k", "Top-k (0: off)", TOP_KS, default="64")
+    with controls[3]:
+        top_p = view.step("top_p", "Top-p (1: off)", TOP_PS, default="0.95")
+    with controls[4]:
+        min_p = view.step("min_p", "Min-p (0: off)", MIN_PS, default="0")
+    with controls[5]:
         seed = view.integer("seed", "Seed", 0, SEEDS - 1, default=0)
     sampling = Sampling(float(temperature), int(top_k), float(top_p), float(min_p), float(penalty), seed)
     again = (seed + 1) % SEEDS
@@ -167,7 +170,8 @@ def from_logits_to_a_choice() -> None:
     )
     if values.candidates[-1] > 1:
         panels.chart(draw_sampling.line(values, labels), key="line")
-        st.caption("Tokens that are too many and too small to be drawn here are the empty part.")
+        if values.candidates[-1] > (~values.cut[-1]).sum():
+            st.caption("The empty part belongs to the other tokens, too many to be drawn here.")
         panels.chart(draw_sampling.drawn(values, labels), key="drawn")
         st.caption("The draws take the following random numbers of the same seed, so they too are the same each time.")
 
@@ -188,6 +192,9 @@ def where_a_logit_comes_from() -> None:
     names = [visible(model.token_text(id)) for id in (token, other) if id is not None]
     added = live.values_by_layer(additions, page.cap, "What each layer adds", here)
     values = split(page.cap, here, added, token, other)
+    if not values.is_finite:
+        st.warning(words.NO_NUMBERS)
+        return
     largest = values.parts[0]
     st.markdown(
         f"The stream of {selected} is a sum: its embedding, and what each head and each MLP has added. With the final "

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from gemma_viz.figures.style import CATEGORICAL, SEQUENTIAL, colour_scale, finish, plain
 from gemma_viz.stages.sampling import DRAWS, Choice
 
-GREY = "#8a8f98"  # of what is cut, on light and dark pages
+GREY = "#6f7680"  # of what is cut; white text on it can be read
 
 
 def steps(values: Choice, labels: Sequence[str], settings: Sequence[str]) -> go.Figure:
@@ -16,7 +16,8 @@ def steps(values: Choice, labels: Sequence[str], settings: Sequence[str]) -> go.
 
     settings: what each step is set to, in words
     """
-    shares = np.vstack([np.where(values.cut, np.nan, values.probabilities).T, values.others])  # [token + 1, step]
+    others = np.where(values.candidates > (~values.cut).sum(1), values.others, np.nan)
+    shares = np.vstack([np.where(values.cut, np.nan, values.probabilities).T, others])  # [token + 1, step]
     gone = np.where(np.isnan(shares), 1.0, np.nan)
     x, y = np.arange(len(values.steps)), np.arange(len(labels) + 1)
     figure = go.Figure(
@@ -26,9 +27,9 @@ def steps(values: Choice, labels: Sequence[str], settings: Sequence[str]) -> go.
                 x=x,
                 y=y,
                 zmin=0,
-                zmax=max(0.01, float(np.nanmax(shares))),
+                zmax=max(0.01, float(np.nanmax(shares[:-1]))),
                 colorscale=colour_scale(SEQUENTIAL),
-                colorbar={"title": {"text": "probability"}, "thickness": 12, "tickformat": ".0%"},
+                showscale=False,  # the numbers are in the cells, which need the room on a narrow screen
                 text=[[_percent(share) for share in row] for row in shares],
                 texttemplate="%{text}",
                 xgap=2,
@@ -41,7 +42,7 @@ def steps(values: Choice, labels: Sequence[str], settings: Sequence[str]) -> go.
                 y=y,
                 colorscale=[[0, GREY], [1, GREY]],
                 showscale=False,
-                opacity=0.35,
+                textfont={"color": "white"},
                 text=np.where(np.isnan(shares), "cut", ""),
                 texttemplate="%{text}",
                 xgap=2,
@@ -88,7 +89,6 @@ def line(values: Choice, labels: Sequence[str]) -> go.Figure:
             textposition="inside",
             insidetextanchor="middle",
             textangle=0,
-            constraintext="none",
             customdata=np.stack([begin[order], end[order]], 1),
             hovertemplate="%{text}: from %{customdata[0]:.4f} to %{customdata[1]:.4f}<extra></extra>",
         )

@@ -51,6 +51,11 @@ class Split:
     logit: float
 
     @property
+    def is_finite(self) -> bool:
+        """Whether the logit and its parts are numbers."""
+        return bool(np.isfinite([self.total, self.logit]).all())
+
+    @property
     def parts(self) -> list[Part]:
         """All summands, the largest first, whatever their sign."""
         heads = [

@@ -16,6 +16,7 @@ CLEARLY = 0.5
 OUTSIZED = 5  # times the median
 COLLAPSED = 0.2  # of the entropy there was
 SIMILAR = 0.8  # of it, or its inverse
+NO_NUMBERS = "The logits are not all numbers (NaN or infinite), so there is nothing to measure here."
 
 
 def percent(probability: float) -> str:
@@ -24,6 +25,8 @@ def percent(probability: float) -> str:
     >>> percent(0.1234), percent(0.00042)
     ('12.3%', '0.042%')
     """
+    if math.isnan(probability):
+        return "not a number"
     return f"{probability * 100:.1f}%" if probability >= 0.001 else f"{probability * 100:.2g}%"
 
 
@@ -166,7 +169,7 @@ def mean_surprise(values: Predictions, labels: Sequence[str]) -> str:
     if not len(values.surprise):
         return "This prompt is a single token: nothing comes before it, so nothing in it was predicted."
     if not math.isfinite(values.loss):
-        return "The logits are not all numbers, so there is no surprise to measure."
+        return NO_NUMBERS
     worst = int(values.surprise.argmax()) + 1
     return (
         f"The surprise at a token that came is −ln of the probability it was given. Over the {len(values.surprise):,} "
@@ -182,6 +185,8 @@ def without_the_final_norm(normed: Sharpness, unnormed: Sharpness, labels: Seque
 
     labels: of the likeliest token with the norm, and without it
     """
+    if not math.isfinite(normed.entropy):
+        return NO_NUMBERS
     said = (
         f"As it is, the distribution has an entropy of **{size(normed.entropy)} nats**, that of an even choice among "
         f"{tokens(math.exp(normed.entropy))}."
@@ -208,13 +213,16 @@ def what_was_drawn(values: Choice, labels: Sequence[str], seed: int) -> str:
     """Which token is chosen and why, in Markdown. labels: of the tokens in `values`."""
     chosen = code(labels[values.chosen])
     if values.steps[-1] == "greedy":
-        return f"At temperature 0 nothing is left to chance: {chosen}, the likeliest, is taken whatever the seed."
+        return (
+            f"At temperature 0 nothing is left to chance: {chosen}, the likeliest, is taken whatever the seed and the "
+            "other cuts."
+        )
     share = percent(float(values.probabilities[-1][values.chosen]))
     own = percent(float(values.probabilities[0][values.chosen]))
     rank = int((values.probabilities[-1] > values.probabilities[-1][values.chosen]).sum()) + 1
     return (
-        f"With seed {seed} the random number is {values.number:.4f}, and the token it falls on is **{chosen}**: number "
-        f"{rank} of the {values.candidates[-1]:,} that are left, with {share} (the model itself gave it {own})."
+        f"With seed {seed} the random number is {values.number:.4f}, and the token it falls on is **{chosen}**: rank "
+        f"{rank:,} of the {values.candidates[-1]:,} that are left, with {share} (the model itself gave it {own})."
     )
 
 

@@ -6,13 +6,27 @@ import pytest
 
 import gemma_viz as gv
 from gemma_viz.figures import attention as draw_attention
+from gemma_viz.figures import attribution as draw_attribution
 from gemma_viz.figures import embedding as draw_embedding
 from gemma_viz.figures import mlp as draw_mlp
 from gemma_viz.figures import output as draw_output
 from gemma_viz.figures import residual as draw_residual
 from gemma_viz.figures import rope as draw_rope
+from gemma_viz.figures import sampling as draw_sampling
 from gemma_viz.figures import tokenization as draw_tokenization
-from gemma_viz.stages import attention, embedding, mlp, output, residual, rope, tokenization, vocabulary
+from gemma_viz.sampling import Sampling
+from gemma_viz.stages import (
+    attention,
+    attribution,
+    embedding,
+    mlp,
+    output,
+    residual,
+    rope,
+    sampling,
+    tokenization,
+    vocabulary,
+)
 from gemma_viz.tokens import visible
 from tests.stages.conftest import by_layer
 
@@ -37,6 +51,11 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
     smaller = [vocabulary.smaller_vocabulary(cap.model, cap.text, size) for size in vocabulary.sizes(cap.model)[::4]]
     maps = attention.attention_overview(by_layer(attention.small_maps, cap), len(cap))
     scales = residual.residual(by_layer(residual.layer_scales, cap), cap.model.spec)
+    chosen = sampling.choice(cap, position, Sampling(temperature=0.8, top_k=40, top_p=0.9, min_p=0.05))
+    chosen_labels = [visible(text) for text in chosen.texts]
+    added = by_layer(lambda cap, layer: attribution.additions(cap, layer, position), cap)
+    parts = attribution.split(cap, position, added, *cap.top_k(2, position).ids)
+    curve = output.SoftCap(3.0, (label, "<b>"), np.array([4, -2], np.float32), np.array([2.6, -1.7], np.float32))
     return {
         "tokenization.lengths": draw_tokenization.lengths(tokenization.tokenization(cap)),
         "tokenization.by_vocabulary_size": draw_tokenization.by_vocabulary_size(smaller, 1000),
@@ -79,6 +98,14 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
             texts[position], predictions.probabilities[position], predictions.logits[position]
         ),
         "output.along_prompt": draw_output.along_prompt(predictions, texts, names, position),
+        "output.surprise": draw_output.surprise(predictions, names, position),
+        "output.surprise_over_text": draw_output.surprise_over_text(predictions, names, position),
+        "output.soft_cap": draw_output.soft_cap(curve),
+        "sampling.steps": draw_sampling.steps(chosen, chosen_labels, chosen.steps),
+        "sampling.line": draw_sampling.line(chosen, chosen_labels),
+        "sampling.drawn": draw_sampling.drawn(chosen, chosen_labels),
+        "attribution.largest_parts": draw_attribution.largest_parts(parts, label),
+        "attribution.parts_map": draw_attribution.parts_map(parts, label),
         "output.norms": draw_output.norms(output.final_norm(cap), names, position),
         "output.side_by_side": draw_output.side_by_side(compared, compared.texts, "RoPE"),
     }
@@ -90,7 +117,10 @@ def short(embedded: gv.Model) -> dict[str, go.Figure]:
 
 
 def test_every_figure_has_title_axis_labels_and_an_alternative_text(short: dict[str, go.Figure]) -> None:
-    unlabelled_by_design = ["next_tokens", "nearest", "reads", "scores", "vectors", "lengths", "side_by_side"]
+    unlabelled_by_design = [
+        *("next_tokens", "nearest", "reads", "scores", "vectors", "lengths", "side_by_side"),
+        *("steps", "line", "drawn", "largest_parts"),
+    ]
     for name, figure in short.items():
         assert figure.layout.title.text, name
         assert figure.layout.meta["title"], name

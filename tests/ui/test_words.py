@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from gemma_viz.stages.output import Comparison
+from gemma_viz.stages.attribution import Split
+from gemma_viz.stages.output import Comparison, Predictions, Sharpness
+from gemma_viz.stages.sampling import Choice
 from gemma_viz.ui import words
 
 
@@ -58,7 +60,10 @@ def test_sizes_are_short(number: float, said: str) -> None:
     assert words.size(number) == said
 
 
-@pytest.mark.parametrize(("probability", "said"), [(0.1234, "12.3%"), (0.00042, "0.042%"), (1, "100.0%"), (0, "0%")])
+@pytest.mark.parametrize(
+    ("probability", "said"),
+    [(0.1234, "12.3%"), (0.00042, "0.042%"), (1, "100.0%"), (0, "0%"), (float("nan"), "not a number")],
+)
 def test_probabilities_are_percents(probability: float, said: str) -> None:
     assert words.percent(probability) == said
 
@@ -118,3 +123,89 @@ def test_a_stream_that_breaks_down_is_said_to() -> None:
     assert "no longer a number (infinite or NaN) from depth 1 on" in words.how_far_the_stream_goes(
         as_it_is, broken, "x"
     )
+
+
+def surprised(*nats: float) -> Predictions:
+    surprise = np.array(nats, np.float32)
+    loss = float(surprise.mean()) if nats else float("nan")
+    none = np.zeros((0, 0))
+    return Predictions(
+        ids=none,
+        texts=(),
+        logits=none,
+        probabilities=none,
+        actual_probability=np.exp(-surprise),
+        actual_rank=np.ones(len(nats)),
+        surprise=surprise,
+        loss=loss,
+        perplexity=float(np.exp(loss)),
+    )
+
+
+def test_the_mean_surprise_is_said_in_nats_bits_and_tokens() -> None:
+    said = words.mean_surprise(surprised(1.0, 3.0), ["<bos>", "a", "b"])
+    assert "**2.00 nats** (2.89 bits)" in said
+    assert "**7.39**" in said
+    assert "Least expected was `b` (token 2) with 5.0%" in said
+
+
+def test_a_single_token_is_said_not_to_be_predicted() -> None:
+    assert "nothing in it was predicted" in words.mean_surprise(surprised(), ["<bos>"])
+
+
+@pytest.mark.parametrize(
+    ("without", "said"),
+    [
+        (0.0, "it would collapse: **0 nats** (1 token)"),
+        (1.0, "it would be sharper"),
+        (1.9, "it would be about as even"),
+        (2.2, "it would be about as even"),
+        (4.0, "it would be flatter: **4 nats** (54.6 tokens)"),
+        (float("nan"), "would not all be numbers"),
+    ],
+)
+def test_what_the_final_norm_does_is_read_off_the_entropies(without: float, said: str) -> None:
+    as_it_is = Sharpness(2.0, "a", 0.4)
+    assert said in words.without_the_final_norm(as_it_is, Sharpness(without, "b", 0.9), ["a", "b"])
+
+
+def test_a_token_that_stays_the_likeliest_is_said_to() -> None:
+    one, other = Sharpness(2.0, "a", 0.4), Sharpness(1.0, "a", 0.8)
+    assert "would still be `a` with 80.0%" in words.without_the_final_norm(one, other, ["a", "a"])
+    assert "would be `b`" in words.without_the_final_norm(one, other, ["a", "b"])
+
+
+def drawn(steps: tuple[str, ...], probabilities: list[list[float]], chosen: int) -> Choice:
+    shares = np.array(probabilities, np.float32)
+    return Choice(
+        ids=(4, 5),
+        texts=("a", "b"),
+        steps=steps,
+        probabilities=shares,
+        cut=shares == 0,
+        candidates=(shares > 0).sum(1),
+        others=np.zeros(len(steps), np.float32),
+        lots=np.zeros((2, 2)),
+        number=0.75,
+        chosen=chosen,
+        drawn=np.zeros(2, np.int64),
+    )
+
+
+def test_a_drawn_token_is_said_with_its_rank_and_share() -> None:
+    values = drawn(("the model", "temperature"), [[0.6, 0.4], [0.7, 0.3]], 1)
+    said = words.what_was_drawn(values, ["a", "b"], 8)
+    assert "With seed 8 the random number is 0.7500" in said
+    assert "**`b`**: rank 2 of the 2 that are left, with 30.0% (the model itself gave it 40.0%)" in said
+
+
+def test_greedy_is_not_sold_as_chance() -> None:
+    values = drawn(("the model", "greedy"), [[0.6, 0.4], [1.0, 0.0]], 0)
+    assert "`a`, the likeliest, is taken whatever the seed" in words.what_was_drawn(values, ["a", "b"], 8)
+
+
+def test_a_sum_and_its_difference_are_said_as_they_are() -> None:
+    values = Split(1.0, np.ones((1, 2), np.float32), np.ones(1, np.float32), 4.0, 4.001)
+    said = words.added_up(values, before_cap=True, dtype="float32")
+    assert "The 4 parts add up to **4.00000**; the model has **4.00100** before the soft-cap" in said
+    assert "1.0e-03" in said
