@@ -18,7 +18,6 @@ from transformers import DynamicCache
 from gemma_viz.attention import hidden_keys, masked_scores, seen_keys
 from gemma_viz.edits import Edits
 from gemma_viz.instrument import Run, running
-from gemma_viz.linear import linear
 from gemma_viz.ranking import Ranking, rank
 from gemma_viz.tokens import Token
 
@@ -288,8 +287,7 @@ class Capture:
         if self.edits.final_norm:
             stream = self.resid_post(-1)[self._position(position)]
             vectors = vectors * norm_factors(self.model.hf.model.norm, stream)
-        weight = self.model.hf.lm_head.weight.detach()
-        return linear(vectors.to(weight), weight).float().cpu()
+        return self.model.project(vectors.to(self.model.embedding)).float().cpu()
 
     def ranking(self, targets: Tensor, k: int = 10, layer: int = -1) -> Ranking:
         """The k likeliest tokens after every position, as the output would read them off the stream after a layer.

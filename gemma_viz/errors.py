@@ -9,11 +9,12 @@
     │   ├── NotAGemma              a model, but not a Gemma 1, 2 or 3 text model
     │   ├── EmbeddedModelError     the embedded model cannot be unpacked or converted
     │   └── BadSetting             an environment variable holds what it cannot
-    └── TextError (a ValueError)   a text cannot be captured
-        ├── NotUnicode             it holds code points that no encoding of text has
-        ├── NoTokens               it is empty and the model adds no token of its own
-        ├── TooManyTokens          it is longer than the limit
-        └── SeveralTokens          a word was asked for, and it has no single token
+    ├── TextError (a ValueError)   a text cannot be captured
+    │   ├── NotUnicode             it holds code points that no encoding of text has
+    │   ├── NoTokens               it is empty and the model adds no token of its own
+    │   ├── TooManyTokens          it is longer than the limit
+    │   └── SeveralTokens          a word was asked for, and it has no single token
+    └── SamplingError (a ValueError)   no token can be drawn: the settings or the logits do not allow it
 
 Each message is one or two plain sentences: what was wrong, with the value, and what to do. They are shown to
 visitors as they are, so they never hold a path of the server or a trace.
@@ -85,3 +86,7 @@ class SeveralTokens(TextError):
 
     def __reduce__(self) -> tuple[type["SeveralTokens"], tuple[str, tuple[str, ...]]]:
         return SeveralTokens, (self.word, self.pieces)  # by default an exception is copied from its message alone
+
+
+class SamplingError(GemmaVizError, ValueError):
+    """No token can be drawn: a setting is out of its range, or the logits are not numbers."""

@@ -23,7 +23,8 @@ from gemma_viz.tokens import token_text, tokenize, tokens_with_ids
 from gemma_viz.vocabulary import Vocabulary
 
 LONGEST_ON_CPU = 8192  # tokens; a capture of so many takes a quarter of a minute on two cores
-ROWS_AT_ONCE = 1 << 15  # of the embedding table, where a whole float32 copy would be a second model
+# Of the embedding table or the output matrix, where a whole float32 copy would be a second model.
+ROWS_AT_ONCE = 1 << 15
 
 
 class NearestTokens(NamedTuple):
@@ -126,10 +127,15 @@ class Model:
     @torch.inference_mode()
     def unembed(self, normed: Tensor) -> Tensor:
         """Logits from the normed stream, in the model's dtype: [position, vocab_size] from [position, d_model]."""
-        logits = linear(normed, self.hf.lm_head.weight)
+        logits = self.project(normed)
         if cap := self.spec.final_softcap:
             logits = cap * torch.tanh(logits / cap)
         return logits
+
+    @torch.inference_mode()
+    def project(self, normed: Tensor) -> Tensor:
+        """As `unembed`, before any soft-cap."""
+        return linear(normed, self.hf.lm_head.weight)
 
     def token_text(self, id: int) -> str:
         """What a token adds to the text."""

@@ -20,6 +20,7 @@ class Ranking(NamedTuple):
 
     ids: int64 [position, k], the likeliest first; logits, probabilities: float32 [position, k]
     target_probabilities: float32 [position]; target_ranks: int64 [position], 1 where it is the likeliest
+    target_log_probabilities: float32 [position], natural; finite also where the probability is too small for a float32
     """
 
     ids: Tensor
@@ -27,6 +28,7 @@ class Ranking(NamedTuple):
     probabilities: Tensor
     target_probabilities: Tensor
     target_ranks: Tensor
+    target_log_probabilities: Tensor
 
 
 def rank(unembed: Callable[[Tensor], Tensor], normed: Tensor, targets: Tensor, k: int) -> Ranking:
@@ -52,12 +54,14 @@ def _rank_rows(logits: Tensor, targets: Tensor, k: int) -> Ranking:
     target_logits = logits.gather(1, targets[:, None])
     ahead = _count(logits > target_logits)
     probabilities = logits.softmax(-1)
+    likeliest = probabilities.gather(1, ids)
     return Ranking(
         ids=ids,
         logits=values,
-        probabilities=probabilities.gather(1, ids),
+        probabilities=likeliest,
         target_probabilities=probabilities.gather(1, targets[:, None])[:, 0],
         target_ranks=ahead + 1,
+        target_log_probabilities=(target_logits - values[:, :1] + likeliest[:, :1].log())[:, 0],
     )
 
 

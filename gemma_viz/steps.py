@@ -78,4 +78,4 @@ def unembed(x: Tensor, norm_weight: Tensor, eps: float, w_unembed: Tensor, softc
     logits = rms_norm(x, norm_weight, eps) @ w_unembed.T  # [position, vocab_size]
     if softcap:
         logits = softcap * torch.tanh(logits / softcap)
-    return logits.softmax(-1)  # [position, vocab_size], rows sum to 1
+    return logits  # logits.softmax(-1) are the probabilities

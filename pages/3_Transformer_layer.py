@@ -4,9 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from gemma_viz.edits import Edits
-from gemma_viz.errors import SeveralTokens
 from gemma_viz.figures import residual as draw
-from gemma_viz.stages.embedding import token_of_word
 from gemma_viz.stages.residual import (
     check_rms_norm,
     depth_similarity,
@@ -61,12 +59,7 @@ with right:
     st.caption("Above 0 the update adds to the direction the stream has, below 0 it takes away from it.")
 
 st.subheader("One token on its way")
-asked = page.view.text("follow", "Follow this token (empty: the model's answer)", "").strip()
-try:
-    target = token_of_word(page.cap.model, asked) if asked else None
-except SeveralTokens as several:
-    panels.several_tokens(several)
-    target = None
+target = panels.typed_token(page.view, page.cap.model, "follow", "Follow this token (empty: the model's answer)")
 seen = live.values(lens, page.cap, page.position, target)
 lens_labels = [[visible(text) for text in row] for row in seen.texts]
 answer = words.code(lens_labels[-1][0])

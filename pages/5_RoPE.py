@@ -10,7 +10,7 @@ from gemma_viz.figures import wavelengths as draw_wavelengths
 from gemma_viz.stages.positions import changed_patterns, position_sensitivity
 from gemma_viz.stages.rope import check_rope, contributions, rotation, score_by_distance, vectors
 from gemma_viz.stages.wavelengths import layer_wavelengths, pair_lengths, wavelengths
-from gemma_viz.ui import live, panels, words
+from gemma_viz.ui import live, panels, words, words_rope
 from gemma_viz.ui.page import end_page, start_page
 
 LARGEST_SHIFT = 200
@@ -66,7 +66,7 @@ def distance_counts() -> None:
     with right:
         shift = page.view.integer("shift", "Move both on by (tokens)", 0, LARGEST_SHIFT, default=100)
     values = live.values(score_by_distance, page.cap, layer, head, page.position, key, shift)
-    st.markdown(words.moved_together(values, page.label, page.labels[key]))
+    st.markdown(words_rope.moved_together(values, page.label, page.labels[key]))
     panels.chart(draw.score_by_distance(values, page.label, page.labels[key]), key="by_distance")
     st.caption(
         "The same query and key, turned as if the key stood so many tokens before the query. Moved apart, the score "
@@ -99,7 +99,7 @@ def wavelengths_used() -> None:
     st.markdown("**One score, split by wavelength**")
     key = choose_key()
     parts = live.values(contributions, page.cap, layer, head, page.position, key)
-    st.markdown(words.score_by_pair(parts, page.position - key))
+    st.markdown(words_rope.score_by_pair(parts, page.position - key))
     panels.chart(draw.contributions(parts, page.label, page.labels[key]), key="contributions")
 
 
@@ -110,7 +110,7 @@ def with_and_without() -> None:
         "Every head's pattern is compared with the one that its same queries and keys give when they are not turned. "
         "The distance of the two is half the sum of absolute differences of their weights (total variation), "
         "averaged over all tokens but the first: 0 where position does not matter, 1 where it decides everything. "
-        + words.most_and_least_positional(measured.to_numpy())
+        + words_rope.most_and_least_positional(measured.to_numpy())
     )
     if len(page.cap) == 1:
         return
@@ -150,10 +150,10 @@ def shift_and_stretch() -> None:
     """The whole prompt again, with other positions."""
     edits, change, furthest = choose_change()
     values = live.values(changed_patterns, page.cap, live.edited(page.cap, edits), layer, page.position)
-    st.markdown(words.patterns_moved(values, layer, head, change))
+    st.markdown(words_rope.patterns_moved(values, layer, head, change))
     if edits.rope:
         fastest = float(live.values(layer_wavelengths, page.cap.model, layer)[0])
-        st.caption(words.furthest_position(furthest, fastest, spec.context_length))
+        st.caption(words_rope.furthest_position(furthest, fastest, spec.context_length))
     left, right = st.columns(2, gap="large")
     for column, changed, title in ((left, False, "as it is"), (right, True, f"with {change}")):
         with column:

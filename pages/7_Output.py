@@ -4,61 +4,240 @@ import pandas as pd
 import streamlit as st
 
 from gemma_viz.edits import Edits
+from gemma_viz.errors import SamplingError
+from gemma_viz.figures import attribution as draw_attribution
 from gemma_viz.figures import output as draw
-from gemma_viz.stages.output import check_unembed, final_norm, predictions
+from gemma_viz.figures import sampling as draw_sampling
+from gemma_viz.sampling import Sampling
+from gemma_viz.stages.attribution import additions, split
+from gemma_viz.stages.output import both_ends, check_unembed, final_norm, predictions, sharpness, soft_cap
+from gemma_viz.stages.sampling import choice
 from gemma_viz.tokens import visible
-from gemma_viz.ui import live, panels, words
+from gemma_viz.ui import live, panels, words, words_output
 from gemma_viz.ui.page import end_page, start_page
+
+COMPONENTS_SHOWN = 8
+SEEDS = 1000
+
+TEMPERATURES = [f"{tenth / 10:g}" for tenth in range(21)]
+TOP_KS = ["0", "1", "2", "3", "5", "10", "20", "40", "64", "100", "200", "500", "1000"]
+TOP_PS = [f"{twentieth / 20:g}" for twentieth in range(1, 21)]
+MIN_PS = ["0", "0.01", "0.02", "0.05", "0.1", "0.2", "0.3", "0.5", "0.8", "1"]
+PENALTIES = ["1", "1.05", "1.1", "1.2", "1.3", "1.5", "2", "3"]
 
 page = start_page(
     "Output",
     "After the last layer the stream is normalised once more and compared with a vector for every entry of the "
     "vocabulary. The products are the logits; a softmax makes probabilities of them.",
 )
-spec = page.cap.model.spec
-with st.spinner("Predicting after every token of the prompt …"):
-    values = live.values(predictions, page.cap)
-next_labels = [[visible(text) for text in row] for row in values.texts]
-here = page.position
+spec, here, selected = page.cap.model.spec, page.position, words.code(page.label)
 
-st.subheader("What happens")
-st.markdown(
-    f"The model predicts after every token, not only after the last. After {words.code(page.label)} the likeliest is "
-    f"{words.code(next_labels[here][0])} with {words.percent(float(values.probabilities[here, 0]))}"
-    + (
-        f"; what really comes next, {words.code(page.labels[here + 1])}, got "
-        f"{words.percent(float(values.actual_probability[here]))} and rank {values.actual_rank[here]:,}."
-        if here < len(page.cap) - 1
-        else "."
+
+def next_tokens() -> None:
+    """The likeliest next tokens everywhere, and how surprising the real ones are."""
+    with st.spinner("Predicting after every token of the prompt …"):
+        values = live.values(predictions, page.cap)
+    next_labels = [[visible(text) for text in row] for row in values.texts]
+    st.markdown(
+        f"The model predicts after every token, not only after the last. After {selected} the likeliest is "
+        f"{words.code(next_labels[here][0])} with {words.percent(float(values.probabilities[here, 0]))}"
+        + (
+            f"; what really comes next, {words.code(page.labels[here + 1])}, got "
+            f"{words.percent(float(values.actual_probability[here]))} and rank {values.actual_rank[here]:,}."
+            if here < len(page.cap) - 1
+            else "."
+        )
     )
-)
-panels.chart(draw.along_prompt(values, next_labels, page.labels, here), key="along_prompt")
-with st.expander("The same as a table, for the whole prompt"):
+    panels.chart(draw.along_prompt(values, next_labels, page.labels, here), key="along_prompt")
+    with st.expander("The same as a table, for the whole prompt"):
+        st.dataframe(
+            pd.DataFrame(next_labels, columns=range(1, len(next_labels[0]) + 1), index=page.labels).rename_axis(
+                "after"
+            ),
+            height=300,
+            key="table",
+        )
+    left, right = st.columns(2, gap="large")
+    with left:
+        panels.chart(draw.next_tokens(next_labels[here], values.probabilities[here], values.logits[here]), key="next")
+    with right:
+        panels.chart(draw.surprise(values, page.labels, here), key="surprise")
+        st.markdown(words_output.mean_surprise(values, page.labels))
+    if len(page.cap) > draw.TOKENS_IN_BARS:
+        panels.chart(draw.surprise_over_text(values, page.labels, here), key="surprise_over_text")
+
+
+def norm_and_projection() -> None:
+    """What the final norm does, and the matrix that stands at both ends."""
+    left, right = st.columns(2, gap="large")
+    with left:
+        panels.chart(draw.norms(live.values(final_norm, page.cap), page.labels, here), key="norms")
+    with right:
+        normed, unnormed = live.values(sharpness, page.cap, here)
+        labels = [visible(normed.likeliest), visible(unnormed.likeliest)]
+        st.markdown(f"**After {selected}**")
+        st.markdown(words_output.without_the_final_norm(normed, unnormed, labels))
+        capped = live.values(soft_cap, page.cap, here)
+        if capped is None:
+            st.markdown("This model has no soft-cap: its logits are the products as they are.")
+    if capped:
+        st.markdown(
+            f"Before the softmax this model bends every logit to {capped.cap:g} · tanh(logit / {capped.cap:g}), so "
+            f"that none goes beyond ±{capped.cap:g}. The largest here goes from {capped.before[0]:.2f} to "
+            f"{capped.after[0]:.2f}; the order stays."
+        )
+        panels.chart(draw.soft_cap(capped), key="soft_cap")
+
+    st.subheader("One matrix at both ends" if spec.tied else "Two matrices")
+    typed = panels.typed_token(page.view, page.cap.model, "row", "Row of this word (empty: of the selected token)")
+    token = page.cap.tokens[here].id if typed is None else typed
+    name = words.code(visible(page.cap.model.token_text(token)))
+    ends = live.values(both_ends, page.cap, here, token)
+    st.markdown(
+        f"Where {name} stands in a text, its row of the embedding table times {ends.scale:.4g} (√{spec.d_model:,}) "
+        "enters the stream. "
+        + (f"At the end the same row makes the logit of {name}" if spec.tied else "At the end a row of its own does")
+        + f": times the normed stream of {selected}, component by component, and summed. The {spec.d_model:,} products "
+        f"add up to **{ends.product:.5f}**; the model has **{ends.logit:.5f}**"
+        + (" before the soft-cap" if spec.final_softcap else "")
+        + f", {abs(ends.product - ends.logit):.1e} apart."
+    )
+    first = slice(COMPONENTS_SHOWN)
     st.dataframe(
-        pd.DataFrame(next_labels, columns=range(1, len(next_labels[0]) + 1), index=page.labels).rename_axis("after"),
-        height=300,
-        key="table",
+        pd.DataFrame(
+            {
+                "row": ends.embedding_row[first],
+                f"× {ends.scale:.4g}, enters the stream": ends.embedding_row[first] * ends.scale,
+            }
+            | ({} if spec.tied else {"row of the output": ends.unembedding_row[first]})
+            | {
+                "normed stream": ends.normed[first],
+                "row × normed stream": ends.unembedding_row[first] * ends.normed[first],
+            }
+        ).rename_axis("component"),
+        key="both_ends",
     )
-left, right = st.columns(2, gap="large")
-with left:
-    panels.chart(draw.next_tokens(next_labels[here], values.probabilities[here], values.logits[here]), key="next")
-with right:
-    scales = live.values(final_norm, page.cap)
-    panels.chart(draw.norms(scales, page.labels, here), key="norms")
-    tied = (
-        "the embedding table once more: a token is likely when the stream points the way of its own row"
-        if spec.tied
-        else "a matrix of its own"
+    table, all_numbers = spec.vocab_size * spec.d_model, page.cap.model.n_parameters
+    st.caption(f"The first {COMPONENTS_SHOWN} of {spec.d_model:,} components.")
+    st.markdown(
+        f"A matrix of {spec.vocab_size:,} rows of {spec.d_model:,} numbers is {table / 1e6:,.1f} million parameters, "
+        f"{table / all_numbers:.0%} of this model's {all_numbers / 1e6:,.1f} million. "
+        + ("Using it twice saves as many again." if spec.tied else "This model has it twice.")
     )
-    cap = f" Logits are then capped smoothly at ±{spec.final_softcap:g}." if spec.final_softcap else ""
-    st.markdown(f"The output projection is {tied}.{cap}")
+
+
+def from_logits_to_a_choice() -> None:
+    """Sampling, step by step."""
+    view = page.view
+    controls = [*st.columns(3, gap="large"), *st.columns(3, gap="large")]
+    with controls[0]:
+        penalty = view.step("repetition", "Repetition penalty (1: off)", PENALTIES, default="1")
+    with controls[1]:
+        temperature = view.step("temperature", "Temperature (0: greedy)", TEMPERATURES, default="1")
+    with controls[2]:
+        top_k = view.step("top_k", "Top-k (0: off)", TOP_KS, default="64")
+    with controls[3]:
+        top_p = view.step("top_p", "Top-p (1: off)", TOP_PS, default="0.95")
+    with controls[4]:
+        min_p = view.step("min_p", "Min-p (0: off)", MIN_PS, default="0")
+    with controls[5]:
+        seed = view.integer("seed", "Seed", 0, SEEDS - 1, default=0)
+    sampling = Sampling(float(temperature), int(top_k), float(top_p), float(min_p), float(penalty), seed)
+    again = (seed + 1) % SEEDS
+    st.button("Draw again", on_click=view.set, kwargs={"seed": str(again) if again else None})
+    try:
+        values = live.values(choice, page.cap, here, sampling)
+    except SamplingError as error:
+        st.warning(str(error))
+        return
+    labels = [visible(text) for text in values.texts]
+    st.markdown(words_output.what_was_drawn(values, labels, seed))
+    settings = {
+        "the model": "the model",
+        "repetition penalty": f"penalty {penalty}",
+        "temperature": f"temperature {temperature}",
+        "greedy": "temperature 0",
+        "top-k": f"top-k {top_k}",
+        "top-p": f"top-p {top_p}",
+        "min-p": f"min-p {min_p}",
+    }
+    panels.chart(draw_sampling.steps(values, labels, [settings[step] for step in values.steps]), key="steps")
+    st.caption(
+        "Steps that are off are left out. Their order is that of transformers' generate(). The **repetition penalty** "
+        "makes tokens that the text already has less likely. The **temperature** divides all logits: below 1 the "
+        "likely gain, above 1 the unlikely. **Top-k** keeps the k likeliest, **top-p** the likeliest that together "
+        "have the probability p, **min-p** those at least p times as likely as the first."
+    )
+    if values.candidates[-1] > 1:
+        panels.chart(draw_sampling.line(values, labels), key="line")
+        if values.candidates[-1] > (~values.cut[-1]).sum():
+            st.caption("The empty part belongs to the other tokens, too many to be drawn here.")
+        panels.chart(draw_sampling.drawn(values, labels), key="drawn")
+        st.caption("The draws take the following random numbers of the same seed, so they too are the same each time.")
+
+
+def where_a_logit_comes_from() -> None:
+    """A logit as the sum of what every part of the model added to the stream."""
+    model, best = page.cap.model, page.cap.top_k(2, here)
+    left, right = st.columns(2, gap="large")
+    with left:
+        typed = panels.typed_token(page.view, model, "logit", "Logit of this word (empty: of the likeliest token)")
+        token = best.ids[0] if typed is None else typed
+        compared = page.view.toggle("compare", "Less the logit of another token")
+    with right:
+        other = None
+        if compared:
+            typed = panels.typed_token(page.view, model, "less", "The other word (empty: the likeliest other token)")
+            other = next(id for id in best.ids if id != token) if typed is None else typed
+    names = [visible(model.token_text(id)) for id in (token, other) if id is not None]
+    added = live.values_by_layer(additions, page.cap, "What each layer adds", here)
+    values = split(page.cap, here, added, token, other)
+    if not values.is_finite:
+        st.warning(words.NO_NUMBERS)
+        return
+    largest = values.parts[0]
+    st.markdown(
+        f"The stream of {selected} is a sum: its embedding, and what each head and each MLP has added. With the final "
+        f"norm's divisor held at what it is here, the logit of {words.code(names[0])}"
+        + (f" less that of {words.code(names[1])}" if compared else "")
+        + f" is a sum over the same parts. The largest is that of the {largest.name}: {largest.value:+.2f}. "
+        + words_output.added_up(values, spec.final_softcap is not None, str(model.dtype).removeprefix("torch."))
+    )
+    what = " less ".join(names) if compared else f"the logit of {names[0]}"
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        panels.chart(draw_attribution.largest_parts(values, what), key="largest_parts")
+    with right:
+        panels.chart(draw_attribution.parts_map(values, what), key="parts_map")
+        st.markdown(f"The embedding of {selected} itself adds {values.embedding:+.3f}.")
+    st.caption(
+        "This is the direct path only: what a part wrote into the stream and the output read from there. What a later "
+        "layer read of it and turned into something else counts as that layer's, so a head with a small bar here can "
+        "still matter much. And the divisor that is held fixed was made by all parts together. A softmax sees only "
+        "differences of logits: what raises all tokens alike changes nothing, so compare two tokens."
+    )
+    if spec.final_softcap:
+        st.caption(f"The soft-cap at ±{spec.final_softcap:g} comes after the sum and bends it; the split is before it.")
+
+
+PARTS = {
+    "next": ("Next tokens", next_tokens),
+    "norm": ("Norm and projection", norm_and_projection),
+    "choice": ("From logits to a choice", from_logits_to_a_choice),
+    "parts": ("Where a logit comes from", where_a_logit_comes_from),
+}
+shown = page.view.section("output", {name: title for name, (title, _) in PARTS.items()})
+title, draw_part = PARTS[shown]
+st.subheader(title)
+draw_part()
 
 panels.code(live.values(check_unembed, page.cap, here))
+scales = live.values(final_norm, page.cap)
 panels.why(
     page.view,
     page.cap,
     here,
-    text=f"The stream has grown through the layers, for {words.code(page.label)} to an RMS of "
+    text=f"The stream has grown through the layers, for {selected} to an RMS of "
     f"{words.size(scales.before[here])}; after the norm it is {words.size(scales.after[here])}. Logits grow with it, "
     "and a softmax over large logits gives nearly everything to one token, whether or not it is the right one.",
     edits=Edits(final_norm=False),

@@ -33,6 +33,13 @@ def ranked(logits: torch.Tensor, target: int) -> Ranking:
     return rank(lambda normed: normed, logits[None], torch.tensor([target]), k=2)
 
 
+def test_log_probabilities_are_finite_where_probabilities_are_not() -> None:
+    logits = torch.tensor([0.0, 300.0, 299.0])
+    found = ranked(logits, 0)
+    assert found.target_probabilities.item() == 0
+    torch.testing.assert_close(found.target_log_probabilities, logits.log_softmax(0)[:1])
+
+
 def test_a_rank_counts_what_is_ahead() -> None:
     n = 300 * GROUP + 3
     logits = torch.arange(n, dtype=torch.float32) / n

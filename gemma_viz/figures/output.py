@@ -1,4 +1,4 @@
-"""Output drawn: next tokens after one position and after every position, the final norm, two runs side by side."""
+"""Output drawn: next tokens, how surprising the real ones are, the final norm, the soft-cap, two runs side by side."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,8 @@ from gemma_viz.figures.style import (
     token_hover,
 )
 from gemma_viz.stages import around
-from gemma_viz.stages.output import Comparison, FinalNorm, Predictions
+from gemma_viz.stages.output import Comparison, FinalNorm, Predictions, SoftCap
+from gemma_viz.tokens import visible
 
 TOKENS_IN_TABLE = 8
 TOKENS_IN_BARS = 64
@@ -126,6 +127,128 @@ def norms(values: FinalNorm, labels: Sequence[str], selected: int) -> go.Figure:
         f"{values.after.min():.2f} to {values.after.max():.2f} after.",
         legend=True,
     )
+
+
+def surprise(values: Predictions, labels: Sequence[str], selected: int) -> go.Figure:
+    """Bars: how surprising each token was to the model when it came, around the selected one."""
+    nats = np.concatenate([[np.nan], values.surprise])  # nothing comes before the first token
+    shown = around(selected, len(labels), TOKENS_IN_BARS)
+    part, names = nats[shown.start : shown.stop], labels[shown.start : shown.stop]
+    figure = go.Figure(
+        go.Bar(
+            x=np.array(shown),
+            y=part,
+            marker_color=[CATEGORICAL[4] if position == selected else CATEGORICAL[0] for position in shown],
+            customdata=_surprise_hover(values, labels)[shown.start : shown.stop],
+            hovertemplate="%{customdata}<extra></extra>",
+        )
+    )
+    if len(values.surprise):
+        figure.add_hline(values.loss, line={"dash": "dot", "color": CATEGORICAL[7]})
+    figure.update_xaxes(range=[shown.start - 0.5, shown.stop - 0.5], **token_axis(names, shown.start))
+    figure.update_yaxes(rangemode="tozero")
+    cut = f", tokens {shown.start} to {shown.stop - 1}" if len(names) < len(labels) else ""
+    return finish(
+        figure,
+        title=f"How surprising each token was (dotted: the mean){cut}",
+        x="token that came",
+        y="surprise −ln p (nats)",
+        alt="Bars by token: "
+        + ", ".join(f"{label} {value:.1f}" for label, value in zip(names, part, strict=True) if np.isfinite(value))
+        + " nats.",
+    )
+
+
+def surprise_over_text(values: Predictions, labels: Sequence[str], selected: int) -> go.Figure:
+    """Line: surprise at every token of a long prompt, and its mean so far."""
+    positions = np.arange(1, len(labels))
+    so_far = np.cumsum(values.surprise, dtype=np.float64) / positions
+    figure = go.Figure(
+        [
+            go.Scatter(
+                name="each token",
+                x=positions,
+                y=values.surprise,
+                mode="lines",
+                line={"width": 1, "color": CATEGORICAL[0]},
+                customdata=_surprise_hover(values, labels)[1:],
+                hovertemplate="%{customdata}<extra></extra>",
+            ),
+            go.Scatter(
+                name="mean so far",
+                x=positions,
+                y=so_far.astype(np.float32),
+                mode="lines",
+                line={"width": 3, "color": CATEGORICAL[1]},
+                hovertemplate="mean of tokens 1 to %{x}: %{y:.2f} nats<extra></extra>",
+            ),
+        ]
+    )
+    figure.add_vline(selected, line={"dash": "dot", "color": CATEGORICAL[4]})
+    figure.update_yaxes(rangemode="tozero")
+    return finish(
+        figure,
+        title="Surprise over the whole text",
+        x="position (tokens)",
+        y="surprise −ln p (nats)",
+        alt=f"Line over {len(labels)} tokens; the mean of all is {values.loss:.2f} nats.",
+        legend=True,
+    )
+
+
+def soft_cap(values: SoftCap) -> go.Figure:
+    """The curve of the final soft-cap, with some of the logits of one position on it."""
+    reach = max(2 * values.cap, float(np.abs(values.before).max()))
+    x = np.linspace(-reach, reach, 200)
+    figure = go.Figure(
+        [
+            go.Scatter(
+                name="c · tanh(x / c)",
+                x=x,
+                y=values.cap * np.tanh(x / values.cap),
+                mode="lines",
+                line={"color": CATEGORICAL[7]},
+                hoverinfo="skip",
+            ),
+            go.Scatter(
+                name="uncapped",
+                x=x,
+                y=np.clip(x, -1.2 * values.cap, 1.2 * values.cap),
+                mode="lines",
+                line={"color": CATEGORICAL[7], "dash": "dot", "width": 1},
+                hoverinfo="skip",
+            ),
+            go.Scatter(
+                name="logits",
+                x=values.before,
+                y=values.after,
+                mode="markers",
+                marker={"color": CATEGORICAL[0], "size": 7},
+                customdata=[plain(visible(text)) for text in values.texts],
+                hovertemplate="%{customdata}<br>%{x:.3f} becomes %{y:.3f}<extra></extra>",
+            ),
+        ]
+    )
+    return finish(
+        figure,
+        title=f"The soft-cap at ±{values.cap:g}, with logits of this position",
+        x="logit before the cap",
+        y="logit after it",
+        alt=f"Curve that flattens towards {values.cap:g}; the largest logit goes from {values.before[0]:.2f} to "
+        f"{values.after[0]:.2f}.",
+        legend=True,
+    )
+
+
+def _surprise_hover(values: Predictions, labels: Sequence[str]) -> list[str]:
+    """What the hover says of each token, the first one included."""
+    said = [
+        f"{name}<br>{nats:.2f} nats, {nats / np.log(2):.2f} bits<br>probability {probability:.2g}, rank {rank:,}"
+        for name, nats, probability, rank in zip(
+            token_hover(labels)[1:], values.surprise, values.actual_probability, values.actual_rank, strict=True
+        )
+    ]
+    return ["", *said]
 
 
 def side_by_side(

@@ -143,14 +143,17 @@ def values(function: Callable[..., T], *arguments: Any) -> T:
     return _values(f"{function.__module__}.{function.__qualname__}", function, arguments)
 
 
-def values_by_layer(function: Callable[[Capture, int], T], cap: Capture, what: str) -> list[T]:
-    """What a stage function gives for each layer; of long work the progress is shown."""
+def values_by_layer(function: Callable[..., T], cap: Capture, what: str, *arguments: Any) -> list[T]:
+    """What a stage function gives for each layer; of long work the progress is shown.
+
+    function: called with the capture, the layer and the arguments
+    """
     n_layers, start, place = cap.model.spec.n_layers, time.monotonic(), st.empty()
     found = []
     for layer in range(n_layers):
         if time.monotonic() - start > PROGRESS_AFTER_SECONDS:
             place.progress(layer / n_layers, f"{what}: layer {layer} of {n_layers} …")
-        found.append(values(function, cap, layer))
+        found.append(values(function, cap, layer, *arguments))
     place.empty()
     return found
 

@@ -9,7 +9,9 @@ from gemma_viz.capture import Capture
 from gemma_viz.edits import Edits
 from gemma_viz.errors import SeveralTokens
 from gemma_viz.figures import output as draw
+from gemma_viz.model import Model
 from gemma_viz.stages import Check
+from gemma_viz.stages.embedding import token_of_word
 from gemma_viz.tokens import visible
 from gemma_viz.ui import live, words
 from gemma_viz.ui.view import View
@@ -43,6 +45,16 @@ def code(check: Check) -> None:
             f"(the largest value is {words.size(check.largest_value)})"
         )
     st.markdown(f"Run just now on this prompt: `{check.call}` gave {check.result}, {verdict}.")
+
+
+def typed_token(view: View, model: Model, name: str, label: str) -> int | None:
+    """A box for a word; the id of its token, or None where none is typed or it is several tokens, which is said."""
+    asked = view.text(name, label, "").strip()
+    try:
+        return token_of_word(model, asked) if asked else None
+    except SeveralTokens as several:
+        several_tokens(several)
+        return None
 
 
 def several_tokens(error: SeveralTokens) -> None:

@@ -8,16 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gemma_viz.stages.output import Comparison
-from gemma_viz.stages.positions import ChangedPatterns
-from gemma_viz.stages.rope import Contributions, ScoreByDistance
 
 HARDLY = 0.01  # nats of KL divergence
 CLEARLY = 0.5
 OUTSIZED = 5  # times the median
-SAME_SCORE = 1e-3  # of the score, or of 1
-HEADS_NAMED = 3
-ROUNDING, VISIBLE = 1e-3, 0.05  # differences of attention weights
-FLOAT32_STEP = 2**-24  # largest relative error of rounding to it
+NO_NUMBERS = "The logits are not all numbers (NaN or infinite), so there is nothing to measure here."
 
 
 def percent(probability: float) -> str:
@@ -26,6 +21,8 @@ def percent(probability: float) -> str:
     >>> percent(0.1234), percent(0.00042)
     ('12.3%', '0.042%')
     """
+    if math.isnan(probability):
+        return "not a number"
     return f"{probability * 100:.1f}%" if probability >= 0.001 else f"{probability * 100:.2g}%"
 
 
@@ -174,98 +171,3 @@ def _before_and_after(
     else:
         verdict = "changes strongly"
     return f"{changed} The whole distribution {verdict} (KL divergence {size(divergence)} nats)."
-
-
-def moved_together(values: ScoreByDistance, query: str, key: str) -> str:
-    """What becomes of a score when both tokens are moved on, and whether the model has the same, in Markdown.
-
-    query, key: the labels of the two tokens
-    """
-    difference = abs(values.moved - values.score)
-    same = difference <= SAME_SCORE * max(1, abs(values.score))
-    verdict = (
-        "which is rounding: turning both hands by the same angle leaves the angle between them"
-        if same
-        else "more than rounding should leave"
-    )
-    return (
-        f"At their own places, {values.query} and {values.key}, {code(query)} looks at {code(key)} with a score of "
-        f"**{values.score:.4f}**. Both moved on by {values.shift} tokens, to {values.query + values.shift} and "
-        f"{values.key + values.shift}, it is **{values.moved:.4f}**. The difference is {size(difference)}, {verdict}. "
-        + models_score(values)
-    )
-
-
-def models_score(values: ScoreByDistance) -> str:
-    """How the score at the real distance relates to the model's."""
-    said = (
-        f"The model's own query and key, as it turned them, give {values.models:.4f} "
-        f"({size(abs(values.models - values.score))} from ours)"
-    )
-    if not values.visible:
-        return f"{said}, but this layer hides that key from this query: it is outside its window."
-    if values.capped is not None:
-        return f"{said}; the soft-cap then makes it {values.capped:.4f}. The scores here are those before the cap."
-    return f"{said}."
-
-
-def score_by_pair(values: Contributions, distance: int) -> str:
-    """What the parts of a score sum to, and which of them carry it, in Markdown. distance: tokens from key to query."""
-    total, largest = float(values.parts.sum()), int(np.abs(values.parts).argmax())
-    fast = values.wavelengths <= 2 * distance  # half a turn makes the opposite of what agrees
-    return (
-        f"The {len(values.parts)} parts sum to **{total:.4f}**; the model's score is {values.score:.4f} "
-        f"({size(abs(total - values.score))} apart). The largest part, {values.parts[largest]:+.4f}, comes from pair "
-        f"{largest}, which turns once in {size(values.wavelengths[largest])} tokens. The pairs that make half a "
-        f"turn or more between the two tokens ({int(fast.sum())} of them) add {float(values.parts[fast].sum()):+.4f}, "
-        f"the slower ones {float(values.parts[~fast].sum()):+.4f}."
-    )
-
-
-def most_and_least_positional(values: NDArray[np.float32]) -> str:
-    """Which heads depend on position most and least, in Markdown. values: [layer, head]."""
-    if np.isnan(values).all():
-        return "A prompt of one token has nothing to compare: its only query can only read itself."
-    order = np.argsort(values, axis=None)
-    named = [
-        ", ".join(
-            f"layer {layer} head {head} ({values[layer, head]:.3f})"
-            for layer, head in (np.unravel_index(place, values.shape) for place in places)
-        )
-        for places in (order[::-1][:HEADS_NAMED], order[:HEADS_NAMED])
-    ]
-    return f"Most depend on position on this prompt: {named[0]}. Least: {named[1]}."
-
-
-def patterns_moved(values: ChangedPatterns, layer: int, head: int, change: str) -> str:
-    """How far the patterns of a layer move in a run with other positions, in Markdown. change: completes "with …"."""
-    moved, which = float(values.largest.max()), int(values.largest.argmax())
-    if moved < ROUNDING:
-        verdict = "The patterns do not move: this is rounding."
-    elif moved < VISIBLE:
-        verdict = "The patterns hardly move."
-    else:
-        verdict = "The patterns move."
-    own = float(values.distance[head])
-    return (
-        f"With {change}, no weight of layer {layer} changes by more than **{size(moved)}** (head {which}). {verdict}"
-        + (
-            ""
-            if np.isnan(own)
-            else f" Those of head {head} are {size(own)} apart on average (0: the same, 1: disjoint)."
-        )
-    )
-
-
-def furthest_position(position: float, fastest: float, context_length: int) -> str:
-    """What a position this far along means for a model, in Markdown. fastest: the shortest wavelength, in tokens."""
-    radians = 2 * math.pi * position / fastest
-    beyond = (
-        f"beyond the {context_length:,} tokens this model was made for"
-        if position >= context_length
-        else f"within the {context_length:,} tokens this model was made for"
-    )
-    return (
-        f"The last token is then turned as at position {position:,.10g}, {beyond}. Its fastest hand turns by "
-        f"{radians:,.0f} radians, which float32 holds to about {size(radians * FLOAT32_STEP)} of a radian."
-    )

@@ -24,6 +24,7 @@ CHARTS = {
 # The other parts of long pages, by the parameter that chooses them.
 PARTS = {
     "Attention": ("attention", ("query", "moves", "sharing", "mask")),
+    "Output": ("output", ("norm", "choice", "parts")),
     "RoPE": ("rope", ("distance", "wavelengths", "sensitivity", "shift")),
 }
 
@@ -232,6 +233,38 @@ def test_leaving_a_step_out_shows_both_predictions(app: Driver) -> None:
     app.expect_charts(CHARTS["Output"] + 1)
 
 
+def test_a_token_is_drawn_again_and_the_link_draws_the_same(app: Driver) -> None:
+    app.open("Output?output=choice&temperature=1.5")
+    expect(app.tab.get_by_text("With seed 0 the random number is")).to_be_visible()
+    app.tab.get_by_role("button", name="Draw again").click()
+    app.settle()
+    app.expect(parameters={"output": "choice", "temperature": "1.5", "seed": "1"})
+    sentence = app.tab.get_by_text("With seed 1 the random number is")
+    drawn = sentence.inner_text()
+    app.tab.reload()
+    app.settle()
+    expect(sentence).to_have_text(drawn)
+    app.tab.get_by_role("slider", name="Temperature").press("Home")
+    app.settle()
+    expect(app.tab.get_by_text("nothing is left to chance")).to_be_visible()
+
+
+def test_a_logit_is_split_and_compared_with_another(app: Driver) -> None:
+    app.open("Output")
+    app.tab.get_by_text("Where a logit comes from").click()
+    app.settle()
+    app.expect(parameters={"output": "parts"})
+    app.expect_charts(2)
+    box = app.tab.get_by_label("Logit of this word (empty: of the likeliest token)", exact=True)
+    box.fill("house")
+    box.press("Enter")
+    app.settle()
+    app.tab.get_by_text("Less the logit of another token").click()
+    app.settle()
+    app.expect(parameters={"output": "parts", "logit": "house", "compare": "1"})
+    expect(app.tab.get_by_text("The parts of ␣house less ␣to, by layer")).to_be_visible()
+
+
 def test_a_word_is_put_together_step_by_step(app: Driver) -> None:
     app.open("Tokenization")
     expect(app.tab.get_by_text("Merge 4 made")).to_be_visible()
@@ -318,6 +351,8 @@ def test_what_a_visitor_types_is_never_markup(app: Driver, stage: str) -> None:
         ("Embedding", "Words added and subtracted, = what you expect"),
         ("Embedding", "Words, separated by spaces; a line is a group"),
         ("Transformer_layer", "Follow this token (empty: the model's answer)"),
+        ("Output?output=norm", "Row of this word (empty: of the selected token)"),
+        ("Output?output=parts", "Logit of this word (empty: of the likeliest token)"),
     ],
 )
 def test_what_is_typed_into_the_other_boxes_is_never_markup(app: Driver, stage: str, label: str) -> None:

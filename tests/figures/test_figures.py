@@ -6,6 +6,7 @@ import pytest
 
 import gemma_viz as gv
 from gemma_viz.figures import attention as draw_attention
+from gemma_viz.figures import attribution as draw_attribution
 from gemma_viz.figures import embedding as draw_embedding
 from gemma_viz.figures import head_output as draw_head_output
 from gemma_viz.figures import key_value_cache as draw_cache
@@ -15,10 +16,13 @@ from gemma_viz.figures import output as draw_output
 from gemma_viz.figures import positions as draw_positions
 from gemma_viz.figures import residual as draw_residual
 from gemma_viz.figures import rope as draw_rope
+from gemma_viz.figures import sampling as draw_sampling
 from gemma_viz.figures import tokenization as draw_tokenization
 from gemma_viz.figures import wavelengths as draw_wavelengths
+from gemma_viz.sampling import Sampling
 from gemma_viz.stages import (
     attention,
+    attribution,
     embedding,
     head_output,
     heads,
@@ -29,6 +33,7 @@ from gemma_viz.stages import (
     positions,
     residual,
     rope,
+    sampling,
     tokenization,
     vocabulary,
 )
@@ -62,6 +67,11 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
     lengths = by_layer(waves.pair_lengths, cap)
     sensitivity = np.stack(by_layer(positions.position_sensitivity, cap))
     stretched = positions.changed_patterns(cap, cap.model.capture(cap.text, gv.Edits(rope_stretch=2.0)), 1, position)
+    chosen = sampling.choice(cap, position, Sampling(temperature=0.8, top_k=40, top_p=0.9, min_p=0.05))
+    chosen_labels = [visible(text) for text in chosen.texts]
+    added = by_layer(lambda cap, layer: attribution.additions(cap, layer, position), cap)
+    parts = attribution.split(cap, position, added, *cap.top_k(2, position).ids)
+    curve = output.SoftCap(3.0, (label, "<b>"), np.array([4, -2], np.float32), np.array([2.6, -1.7], np.float32))
     return {
         "tokenization.lengths": draw_tokenization.lengths(tokenization.tokenization(cap)),
         "tokenization.by_vocabulary_size": draw_tokenization.by_vocabulary_size(smaller, 1000),
@@ -129,6 +139,14 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
             texts[position], predictions.probabilities[position], predictions.logits[position]
         ),
         "output.along_prompt": draw_output.along_prompt(predictions, texts, names, position),
+        "output.surprise": draw_output.surprise(predictions, names, position),
+        "output.surprise_over_text": draw_output.surprise_over_text(predictions, names, position),
+        "output.soft_cap": draw_output.soft_cap(curve),
+        "sampling.steps": draw_sampling.steps(chosen, chosen_labels, chosen.steps),
+        "sampling.line": draw_sampling.line(chosen, chosen_labels),
+        "sampling.drawn": draw_sampling.drawn(chosen, chosen_labels),
+        "attribution.largest_parts": draw_attribution.largest_parts(parts, label),
+        "attribution.parts_map": draw_attribution.parts_map(parts, label),
         "output.norms": draw_output.norms(output.final_norm(cap), names, position),
         "output.side_by_side": draw_output.side_by_side(compared, compared.texts, "without RoPE"),
     }
@@ -143,6 +161,7 @@ def test_every_figure_has_title_axis_labels_and_an_alternative_text(short: dict[
     unlabelled_by_design = [
         *("next_tokens", "nearest", "reads", "scores", "vectors", "lengths", "side_by_side", "products"),
         *("weighted_values", "weight_and_moved", "raised_and_lowered", "sharing", "cache"),
+        *("steps", "line", "drawn", "largest_parts"),
     ]
     for name, figure in short.items():
         assert figure.layout.title.text, name

@@ -4,10 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Selectbox, Slider, TextArea
 
 from gemma_viz.ui.page import PAGES
+from tests.conftest import tiny_model, tiny_tokenizer
 
 ROOT = Path(__file__).parents[2]
 FAMILIES = ("gemma1", "gemma2", "gemma3")
@@ -29,13 +31,12 @@ def open_page(page: str, **parameters: str) -> AppTest:
     return app.run()
 
 
+def said(app: AppTest) -> str:
+    return " ".join(element.value for element in app.markdown)
+
+
 def prompt_of(app: AppTest) -> TextArea:
     return next(area for area in app.text_area if area.label == "Prompt")
-
-
-def text_of(app: AppTest) -> str:
-    """All sentences in Markdown."""
-    return " ".join(element.value for element in app.markdown)
 
 
 def model_of(app: AppTest) -> Selectbox:
@@ -73,7 +74,7 @@ def test_every_page_but_the_first_shows_what_if(offered: list[str], page: str) -
 def test_norms_are_left_out_by_kind_and_in_one_layer(offered: list[str]) -> None:
     app = open_page("pages/3_Transformer_layer.py", off="1", which="mlp", one="1", layer="2")
     assert not app.exception
-    shown = text_of(app)
+    shown = said(app)
     assert "the norms around the MLP of layer 2" in shown
 
 
@@ -89,10 +90,10 @@ def test_heads_are_ranked_by_what_they_do(offered: list[str]) -> None:
 def test_heads_are_sorted_and_filtered(offered: list[str]) -> None:
     app = open_page("pages/4_Attention.py", sort="previous", least="50", prompt="the cat the cat")
     assert not app.exception
-    assert re.search(r"\*\*\d+ of 24 heads\*\*", text_of(app))
+    assert re.search(r"\*\*\d+ of 24 heads\*\*", said(app))
     without = open_page("pages/4_Attention.py", sort="induction", prompt="the cat")
     assert not without.exception
-    assert "**No head**" in text_of(without), "nothing is repeated"
+    assert "**No head**" in said(without), "nothing is repeated"
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -100,6 +101,7 @@ def test_heads_are_sorted_and_filtered(offered: list[str]) -> None:
     ("page", "name", "part"),
     [
         *(("pages/4_Attention.py", "attention", part) for part in ("query", "moves", "sharing", "mask")),
+        *(("pages/7_Output.py", "output", part) for part in ("norm", "choice", "parts")),
         *(("pages/5_RoPE.py", "rope", part) for part in ("distance", "wavelengths", "sensitivity", "shift")),
     ],
 )
@@ -119,7 +121,7 @@ def test_a_key_outside_of_the_window_is_said_to_be_hidden(offered: list[str]) ->
         "pages/4_Attention.py", model=offered[2], attention="query", key="1", prompt="the red cat moving it"
     )
     assert not app.exception
-    assert "outside of the window" in text_of(app)
+    assert "outside of the window" in said(app)
 
 
 def test_a_part_that_is_not_there_gets_a_sentence(offered: list[str]) -> None:
@@ -133,7 +135,7 @@ def test_the_final_norm_belongs_to_no_layer(offered: list[str]) -> None:
     app = open_page("pages/3_Transformer_layer.py", off="1", which="final", one="1")
     assert not app.exception
     assert not any(toggle.label.startswith("Only in layer") for toggle in app.toggle)
-    shown = text_of(app)
+    shown = said(app)
     assert "the final norm" in shown
     assert "of layer 0:" not in shown
 
@@ -141,17 +143,95 @@ def test_the_final_norm_belongs_to_no_layer(offered: list[str]) -> None:
 def test_a_norm_that_breaks_the_stream_is_said_to(offered: list[str]) -> None:
     app = open_page("pages/3_Transformer_layer.py", off="1")  # the tiny models' weights are large
     assert not app.exception
-    assert "no longer a number" in text_of(app)
+    assert "no longer a number" in said(app)
 
 
 def test_a_word_of_several_tokens_gets_a_sentence(offered: list[str]) -> None:
     for page, parameters in {
         "pages/2_Embedding.py": {"near": "zebra", "sum": "zebra + cat"},
         "pages/3_Transformer_layer.py": {"follow": "zebra"},
+        "pages/7_Output.py": {"output": "parts", "logit": "zebra"},
     }.items():
         app = open_page(page, **parameters)
         assert not app.exception
         assert any("no row" in info.value for info in app.info)
+
+
+OUTPUT_PARTS = {"next": 3, "norm": 1, "choice": 3, "parts": 2}  # and how many charts each has
+
+
+@pytest.mark.parametrize("part", OUTPUT_PARTS)
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("text", ["the red cat", ""])
+def test_every_part_of_the_output_page_opens(offered: list[str], family: str, part: str, text: str) -> None:
+    app = open_page("pages/7_Output.py", output=part, model=offered[FAMILIES.index(family)], prompt=text)
+    assert not app.exception
+    assert not app.error
+    assert not app.warning
+    soft_cap = part == "norm" and family == "gemma2"
+    assert len(app.get("plotly_chart")) == OUTPUT_PARTS[part] + soft_cap
+
+
+def test_a_long_prompt_has_a_line_of_surprise_too(offered: list[str]) -> None:
+    app = open_page("pages/7_Output.py", prompt="the cat " * 40)
+    assert not app.exception
+    assert len(app.get("plotly_chart")) == OUTPUT_PARTS["next"] + 1
+
+
+def test_the_same_link_draws_the_same_token_and_the_button_another_number(offered: list[str]) -> None:
+    parameters = {"output": "choice", "temperature": "1.5", "seed": "4"}
+    app = open_page("pages/7_Output.py", **parameters)
+    first = said(app)
+    assert "With seed 4 the random number is" in first
+    assert said(open_page("pages/7_Output.py", **parameters)) == first
+    next(button for button in app.button if button.label == "Draw again").click().run()
+    assert app.query_params["seed"] == "5"
+    assert "With seed 5" in said(app)
+    assert first != said(app)
+
+
+def test_the_last_seed_is_followed_by_the_first(offered: list[str]) -> None:
+    app = open_page("pages/7_Output.py", output="choice", seed="999")
+    next(button for button in app.button if button.label == "Draw again").click().run()
+    assert "With seed 0" in said(app)
+
+
+def test_temperature_zero_is_said_to_be_greedy(offered: list[str]) -> None:
+    app = open_page("pages/7_Output.py", output="choice", temperature="0")
+    assert not app.exception
+    assert "nothing is left to chance" in said(app)
+
+
+def test_sampling_settings_that_are_not_offered_get_a_note(offered: list[str]) -> None:
+    app = open_page("pages/7_Output.py", output="choice", temperature="-1", top_p="nan", top_k="1e9", seed="x")
+    assert not app.exception
+    assert len(app.info) == 4
+
+
+@pytest.mark.parametrize("part", OUTPUT_PARTS)
+def test_a_model_whose_logits_are_no_numbers_is_still_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, part: str
+) -> None:
+    monkeypatch.setenv("GEMMA_VIZ_MODELS", str(broken_checkpoint(tmp_path)))
+    app = open_page("pages/7_Output.py", output=part)
+    assert not app.exception
+    assert "not all numbers" in " ".join([said(app), *(warning.value for warning in app.warning)])
+
+
+def broken_checkpoint(folder: Path) -> Path:
+    model = tiny_model("gemma3", len(tiny_tokenizer(bos=True)))
+    with torch.no_grad():
+        model.model.norm.weight.fill_(float("nan"))
+    model.save_pretrained(folder)
+    tiny_tokenizer(bos=True).save_pretrained(folder)
+    return folder
+
+
+def test_a_logit_less_another_is_split(offered: list[str]) -> None:
+    app = open_page("pages/7_Output.py", output="parts", compare="1", logit="cat", less="red", model=offered[1])
+    assert not app.exception
+    assert "the logit of `␣cat` less that of `␣red`" in said(app)
+    assert "before the soft-cap" in said(app)
 
 
 @pytest.mark.parametrize("page", ["app.py", "pages/4_Attention.py"])

@@ -1,4 +1,6 @@
-"""Predictions after every token, and the same with a step left out."""
+"""Predictions after every token, surprise, the two ends of the model, and the same with a step left out."""
+
+import math
 
 import numpy as np
 import pytest
@@ -54,3 +56,63 @@ def test_a_run_that_breaks_down_is_said_to_be_no_number(embedded: gv.Model) -> N
     values = output.compare(embedded.capture(text), embedded.capture(text, gv.Edits(norms=False)), 4)
     assert not values.is_finite
     assert len(values.ids) == 5, "the untouched run's tokens only"
+
+
+def test_the_loss_is_transformers_own(cap: gv.Capture) -> None:
+    with torch.no_grad():
+        expected = float(cap.model.hf(cap.token_ids[None], labels=cap.token_ids[None]).loss)
+    values = output.predictions(cap)
+    assert values.loss == pytest.approx(expected, rel=1e-5)
+    assert values.perplexity == pytest.approx(math.exp(expected), rel=1e-4)
+    np.testing.assert_allclose(values.surprise, -np.log(values.actual_probability), rtol=1e-4, atol=1e-5)
+
+
+def test_a_single_token_has_no_surprise(tiny: gv.Model) -> None:
+    values = output.predictions(tiny.capture(""))
+    assert values.surprise.shape == (0,)
+    assert math.isnan(values.loss)
+
+
+def test_sharpness_is_that_of_the_runs_with_and_without_the_final_norm(cap: gv.Capture) -> None:
+    for found, run in zip(
+        output.sharpness(cap, 4), (cap, cap.model.capture(PROMPT, gv.Edits(final_norm=False))), strict=True
+    ):
+        log_p = run.logits([4])[0].double().log_softmax(-1)
+        assert found.entropy == pytest.approx(float(-(log_p.exp() * log_p).sum()), rel=1e-4, abs=1e-6)
+        best = int(log_p.argmax())
+        assert found.probability == pytest.approx(float(log_p[best].exp()), rel=1e-4)
+        assert found.likeliest == cap.model.token_text(best)
+
+
+def test_the_soft_cap_bends_the_logits_that_it_is_shown_with(cap: gv.Capture) -> None:
+    values = output.soft_cap(cap, 4)
+    if cap.model.spec.family != "Gemma 2":
+        assert values is None
+        return
+    assert values is not None
+    np.testing.assert_allclose(values.after, values.cap * np.tanh(values.before / values.cap), rtol=1e-5, atol=1e-6)
+    assert (np.diff(values.before) <= 0).all()
+    logits = cap.logits([4])[0]
+    assert values.after[0] == pytest.approx(float(logits.max()))
+    assert values.after[-1] == pytest.approx(float(logits.min()))
+    assert np.abs(values.before - values.after).max() > 0.1, "the tiny model's cap is low enough to show"
+
+
+def test_a_row_is_used_at_both_ends(cap: gv.Capture) -> None:
+    token = int(cap.token_ids[3])
+    values = output.both_ends(cap, 5, token)
+    np.testing.assert_array_equal(values.embedding_row, values.unembedding_row)
+    np.testing.assert_allclose(values.embedding_row * values.scale, cap.resid_pre(0)[3].numpy(), rtol=1e-5)
+    assert values.product == pytest.approx(values.logit, abs=1e-4)
+    softcap = cap.model.spec.final_softcap
+    capped = softcap * math.tanh(values.product / softcap) if softcap else values.product
+    assert capped == pytest.approx(float(cap.logits([5])[0, token]), abs=1e-4)
+
+
+def test_the_code_checked_in_blocks_of_the_vocabulary_is_the_same(
+    cap: gv.Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "ROWS_AT_ONCE", 7)
+    check = output.check_unembed(cap, 4)
+    assert check.result == str([1, cap.model.spec.vocab_size])
+    assert check.largest_difference <= 1e-5 * check.largest_value

@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gemma_viz.stages.output import Comparison
+from gemma_viz.stages.attribution import Split
+from gemma_viz.stages.output import Comparison, Predictions, Sharpness
 from gemma_viz.stages.positions import ChangedPatterns
 from gemma_viz.stages.rope import Contributions, ScoreByDistance
-from gemma_viz.ui import words
+from gemma_viz.stages.sampling import Choice
+from gemma_viz.ui import words, words_output, words_rope
 
 
 def comparison(baseline: list[float], edited: list[float], kl: float) -> Comparison:
@@ -62,7 +64,10 @@ def test_sizes_are_short(number: float, said: str) -> None:
     assert words.size(number) == said
 
 
-@pytest.mark.parametrize(("probability", "said"), [(0.1234, "12.3%"), (0.00042, "0.042%"), (1, "100.0%"), (0, "0%")])
+@pytest.mark.parametrize(
+    ("probability", "said"),
+    [(0.1234, "12.3%"), (0.00042, "0.042%"), (1, "100.0%"), (0, "0%"), (float("nan"), "not a number")],
+)
 def test_probabilities_are_percents(probability: float, said: str) -> None:
     assert words.percent(probability) == said
 
@@ -140,21 +145,21 @@ def score(**changes: object) -> ScoreByDistance:
 
 
 def test_a_score_that_stays_is_said_to_and_one_that_does_not_too() -> None:
-    said = words.moved_together(score(), "a", "b")
+    said = words_rope.moved_together(score(), "a", "b")
     assert "At their own places, 4 and 3, `a` looks at `b` with a score of **1.5000**" in said
     assert "The difference is 0, which is rounding" in said
-    assert "more than rounding should leave" in words.moved_together(score(moved=1.6), "a", "b")
+    assert "more than rounding should leave" in words_rope.moved_together(score(moved=1.6), "a", "b")
 
 
 def test_the_models_score_is_named_before_and_after_its_cap() -> None:
-    assert words.models_score(score(models=1.4)).endswith("give 1.4000 (0.1 from ours).")
-    assert "the soft-cap then makes it 1.1000" in words.models_score(score(capped=1.1))
-    assert "hides that key from this query" in words.models_score(score(visible=False))
+    assert words_rope.models_score(score(models=1.4)).endswith("give 1.4000 (0.1 from ours).")
+    assert "the soft-cap then makes it 1.1000" in words_rope.models_score(score(capped=1.1))
+    assert "hides that key from this query" in words_rope.models_score(score(visible=False))
 
 
 def test_the_parts_of_a_score_are_split_at_half_a_turn() -> None:
     parts = Contributions(np.array([1, -2, 4], np.float32), 3.0, np.array([6, 8, 20], np.float32))
-    said = words.score_by_pair(parts, distance=4)
+    said = words_rope.score_by_pair(parts, distance=4)
     assert "The 3 parts sum to **3.0000**; the model's score is 3.0000 (0 apart)" in said
     assert "+4.0000, comes from pair 2, which turns once in 20 tokens" in said
     assert "(2 of them) add -1.0000, the slower ones +4.0000" in said
@@ -162,10 +167,10 @@ def test_the_parts_of_a_score_are_split_at_half_a_turn() -> None:
 
 def test_heads_are_named_from_the_most_to_the_least_positional() -> None:
     values = np.array([[0.1, 0.9], [0.4, 0.01]], np.float32)
-    said = words.most_and_least_positional(values)
+    said = words_rope.most_and_least_positional(values)
     assert "this prompt: layer 0 head 1 (0.900), layer 1 head 0 (0.400)" in said
     assert "Least: layer 1 head 1 (0.010)" in said
-    assert "nothing to compare" in words.most_and_least_positional(values * np.nan)
+    assert "nothing to compare" in words_rope.most_and_least_positional(values * np.nan)
 
 
 @pytest.mark.parametrize(
@@ -175,13 +180,101 @@ def test_heads_are_named_from_the_most_to_the_least_positional() -> None:
 def test_how_far_patterns_move_is_said_by_the_number(largest: float, verdict: str) -> None:
     nothing = np.zeros((2, 1, 1), np.float32)
     line = np.array([largest / 2, largest], np.float32)
-    said = words.patterns_moved(ChangedPatterns(range(1), nothing, nothing, line, line), 5, 0, "x")
+    said = words_rope.patterns_moved(ChangedPatterns(range(1), nothing, nothing, line, line), 5, 0, "x")
     assert verdict in said
     assert "(head 1)" in said
 
 
 def test_a_position_beyond_the_context_is_said_to_be() -> None:
-    assert "position 99, within the 100 tokens" in words.furthest_position(99, 6.28, 100)
-    assert "position 100, beyond the 100 tokens" in words.furthest_position(100, 6.28, 100)
-    assert "position 4.5, within" in words.furthest_position(4.5, 6.28, 100)
-    assert "turns by 628 radians, which float32 holds to about 3.7e-05 of" in words.furthest_position(1000, 10, 100)
+    assert "position 99, within the 100 tokens" in words_rope.furthest_position(99, 6.28, 100)
+    assert "position 100, beyond the 100 tokens" in words_rope.furthest_position(100, 6.28, 100)
+    assert "position 4.5, within" in words_rope.furthest_position(4.5, 6.28, 100)
+    assert "turns by 628 radians, which float32 holds to about 3.7e-05 of" in words_rope.furthest_position(
+        1000, 10, 100
+    )
+
+
+def surprised(*nats: float) -> Predictions:
+    surprise = np.array(nats, np.float32)
+    loss = float(surprise.mean()) if nats else float("nan")
+    none = np.zeros((0, 0))
+    return Predictions(
+        ids=none,
+        texts=(),
+        logits=none,
+        probabilities=none,
+        actual_probability=np.exp(-surprise),
+        actual_rank=np.ones(len(nats)),
+        surprise=surprise,
+        loss=loss,
+        perplexity=float(np.exp(loss)),
+    )
+
+
+def test_the_mean_surprise_is_said_in_nats_bits_and_tokens() -> None:
+    said = words_output.mean_surprise(surprised(1.0, 3.0), ["<bos>", "a", "b"])
+    assert "**2.00 nats** (2.89 bits)" in said
+    assert "**7.39**" in said
+    assert "Least expected was `b` (token 2) with 5.0%" in said
+
+
+def test_a_single_token_is_said_not_to_be_predicted() -> None:
+    assert "nothing in it was predicted" in words_output.mean_surprise(surprised(), ["<bos>"])
+
+
+@pytest.mark.parametrize(
+    ("without", "said"),
+    [
+        (0.0, "it would collapse: **0 nats** (1 token)"),
+        (1.0, "it would be sharper"),
+        (1.9, "it would be about as even"),
+        (2.2, "it would be about as even"),
+        (4.0, "it would be flatter: **4 nats** (54.6 tokens)"),
+        (float("nan"), "would not all be numbers"),
+    ],
+)
+def test_what_the_final_norm_does_is_read_off_the_entropies(without: float, said: str) -> None:
+    as_it_is = Sharpness(2.0, "a", 0.4)
+    assert said in words_output.without_the_final_norm(as_it_is, Sharpness(without, "b", 0.9), ["a", "b"])
+
+
+def test_a_token_that_stays_the_likeliest_is_said_to() -> None:
+    one, other = Sharpness(2.0, "a", 0.4), Sharpness(1.0, "a", 0.8)
+    assert "would still be `a` with 80.0%" in words_output.without_the_final_norm(one, other, ["a", "a"])
+    assert "would be `b`" in words_output.without_the_final_norm(one, other, ["a", "b"])
+
+
+def drawn(steps: tuple[str, ...], probabilities: list[list[float]], chosen: int) -> Choice:
+    shares = np.array(probabilities, np.float32)
+    return Choice(
+        ids=(4, 5),
+        texts=("a", "b"),
+        steps=steps,
+        probabilities=shares,
+        cut=shares == 0,
+        candidates=(shares > 0).sum(1),
+        others=np.zeros(len(steps), np.float32),
+        lots=np.zeros((2, 2)),
+        number=0.75,
+        chosen=chosen,
+        drawn=np.zeros(2, np.int64),
+    )
+
+
+def test_a_drawn_token_is_said_with_its_rank_and_share() -> None:
+    values = drawn(("the model", "temperature"), [[0.6, 0.4], [0.7, 0.3]], 1)
+    said = words_output.what_was_drawn(values, ["a", "b"], 8)
+    assert "With seed 8 the random number is 0.7500" in said
+    assert "**`b`**: rank 2 of the 2 that are left, with 30.0% (the model itself gave it 40.0%)" in said
+
+
+def test_greedy_is_not_sold_as_chance() -> None:
+    values = drawn(("the model", "greedy"), [[0.6, 0.4], [1.0, 0.0]], 0)
+    assert "`a`, the likeliest, is taken whatever the seed" in words_output.what_was_drawn(values, ["a", "b"], 8)
+
+
+def test_a_sum_and_its_difference_are_said_as_they_are() -> None:
+    values = Split(1.0, np.ones((1, 2), np.float32), np.ones(1, np.float32), 4.0, 4.001)
+    said = words_output.added_up(values, before_cap=True, dtype="float32")
+    assert "The 4 parts add up to **4.00000**; the model has **4.00100** before the soft-cap" in said
+    assert "1.0e-03" in said

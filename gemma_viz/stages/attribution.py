@@ -1,0 +1,106 @@
+"""Attribution: which parts of the model a logit is the sum of, on the direct path from each part to the output.
+
+The stream that the final norm is given is the sum of the embedding and of what every attention head and every MLP has
+added. With the norm's scale held at what it was, a logit is linear in that sum, and so a sum itself.
+Source: Elhage et al., A Mathematical Framework for Transformer Circuits (2021), "direct logit attribution".
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from gemma_viz.capture import Capture, norm_factors
+from gemma_viz.stages import Floats, to_numpy
+from gemma_viz.stages.output import raw_logits
+
+
+class Part(NamedTuple):
+    """One summand of a logit."""
+
+    kind: Literal["embedding", "head", "MLP"]
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Additions:
+    """What one layer adds to the stream of one token.
+
+    heads: float32 [head, d_model]; mlp: float32 [d_model]
+    """
+
+    heads: Floats
+    mlp: Floats
+
+
+@dataclass(frozen=True)
+class Split:
+    """A logit after one position, or the difference of two, as a sum. Before any soft-cap.
+
+    embedding: float; heads: float32 [layer, head]; mlps: float32 [layer]
+    total: float, the sum of all of them; logit: float, what the model itself has
+    """
+
+    embedding: float
+    heads: Floats
+    mlps: Floats
+    total: float
+    logit: float
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the logit and its parts are numbers."""
+        return bool(np.isfinite([self.total, self.logit]).all())
+
+    @property
+    def parts(self) -> list[Part]:
+        """All summands, the largest first, whatever their sign."""
+        heads = [
+            Part("head", f"layer {layer} head {head}", float(value))
+            for layer, row in enumerate(self.heads)
+            for head, value in enumerate(row)
+        ]
+        mlps = [Part("MLP", f"layer {layer} MLP", float(value)) for layer, value in enumerate(self.mlps)]
+        parts = [Part("embedding", "embedding", self.embedding), *heads, *mlps]
+        return sorted(parts, key=lambda part: -abs(part.value))
+
+
+def additions(cap: Capture, layer: int, position: int) -> Additions:
+    """What a layer adds to the stream of one token."""
+    return Additions(
+        heads=to_numpy(cap.head_outputs(layer, position)), mlp=to_numpy(cap.sublayers(layer).mlp_out[position])
+    )
+
+
+def split(cap: Capture, position: int, added: Sequence[Additions], token: int, other: int | None = None) -> Split:
+    """The logit of a token after a position, less that of another where one is given.
+
+    added: the `additions` of all layers
+    """
+    logits = raw_logits(cap, position)
+    direction = _direction(cap, position, token)
+    logit = float(logits[token])
+    if other is not None:
+        direction = direction - _direction(cap, position, other)
+        logit -= float(logits[other])
+    toward = direction.numpy()
+    embedding = float(to_numpy(cap.resid_pre(0)[position]) @ toward)
+    heads = np.stack([layer.heads @ toward for layer in added])
+    mlps = np.array([layer.mlp @ toward for layer in added])
+    return Split(
+        embedding=embedding,
+        heads=heads.astype(np.float32),
+        mlps=mlps.astype(np.float32),
+        total=float(embedding + heads.sum() + mlps.sum()),
+        logit=logit,
+    )
+
+
+def _direction(cap: Capture, position: int, token: int) -> Tensor:
+    """What a logit is the product of the unnormed stream with: float64 [d_model]."""
+    hf = cap.model.hf
+    factors = norm_factors(hf.model.norm, cap.resid_post(-1)[position])
+    return factors.double() * hf.lm_head.weight.detach()[token].double().cpu()
