@@ -160,7 +160,7 @@ class Capture:
         layers, last = range(model.spec.n_layers), model.spec.n_layers - 1
         run = Run((*KEPT, "resid_post"), edits)
         with running(run):
-            model.forward(self.token_ids[n_shared:], base._past(n_shared) if base and n_shared else None)
+            model.forward(self.token_ids[n_shared:], base.past(n_shared) if base and n_shared else None)
             stream = [*(run.values["resid_pre", layer] for layer in layers), run.values["resid_post", last]]
             if base and n_shared:
                 stream = [
@@ -329,8 +329,8 @@ class Capture:
         different = (self.token_ids[:n] != earlier.token_ids[:n]).nonzero()
         return min(int(different[0]) if len(different) else n, len(self) - 1)
 
-    def _past(self, n: int) -> DynamicCache:
-        """The keys and values of the first n tokens."""
+    def past(self, n: int | None = None) -> DynamicCache:
+        """The keys and values of the first n tokens, of all if not said; what is added to them does not come back."""
         return DynamicCache([(keys[:, :, :n], values[:, :, :n]) for keys, values in self._keys_values])
 
     def _stream_at(self, position: int) -> Tensor:

@@ -137,6 +137,14 @@ class Model:
         """As `unembed`, before any soft-cap."""
         return linear(normed, self.hf.lm_head.weight)
 
+    @cached_property
+    def end_ids(self) -> frozenset[int]:
+        """The ids of tokens with which the model says that a text, or its turn in a talk, is over."""
+        asked = self.hf.generation_config.eos_token_id if self.hf.generation_config else None
+        ends = [*(asked if isinstance(asked, list) else [asked]), self.tokenizer.eos_token_id]
+        ends.append(self.vocabulary.ids.get("<end_of_turn>"))
+        return frozenset(id for id in ends if id is not None)
+
     def token_text(self, id: int) -> str:
         """What a token adds to the text."""
         return token_text(self.tokenizer, id)

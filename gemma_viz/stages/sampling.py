@@ -46,7 +46,10 @@ class Choice:
 
 
 def choice(cap: Capture, position: int, sampling: Sampling) -> Choice:
-    """Draw the token after a position, with the seed's number for it, as generation does. Raises SamplingError where the logits are not numbers."""
+    """Draw the token after a position, with the seed's number for it, as `gemma_viz.generation` does.
+
+    Raises SamplingError where the logits are not numbers.
+    """
     after = processed(cap.logits([position])[0], cap.token_ids[: position + 1], sampling)
     first, last = after["the model"], list(after.values())[-1]
     numbers = random_numbers(sampling.seed, position + DRAWS)[position:]

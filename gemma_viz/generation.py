@@ -1,0 +1,62 @@
+"""Generation: a text that grows token by token, from a capture of its beginning.
+
+The keys and values of the capture are used again, and those of each new token are kept, so that a step runs the model
+on one token only.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gemma_viz.capture import Capture
+from gemma_viz.instrument import Run, running
+from gemma_viz.sampling import Sampling, choose
+from gemma_viz.tokens import token_text
+
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"  # what a decoder writes for bytes that are no whole character
+
+
+@dataclass(frozen=True)
+class NewToken:
+    """One token that was added.
+
+    id: int; text: str, all text that has been added so far, without a character that is not whole yet
+    piece: str, what this token adds; probability: float, the model's own, before any sampling step
+    is_end: bool, whether the model says with it that the text is over
+    """
+
+    id: int
+    text: str
+    piece: str
+    probability: float
+    is_end: bool
+
+
+def generate(cap: Capture, sampling: Sampling, n_tokens: int) -> Iterator[NewToken]:
+    """Add tokens to a captured text, one by one; stops after a token that ends the text, or at the token limit.
+
+    The token at position p is drawn with the p-th random number of the seed, so that going on from a longer text gives
+    the same tokens as one long run. Raises SamplingError where the logits are not numbers.
+    """
+    model, ids, new = cap.model, cap.token_ids.tolist(), []
+    logits, past = cap.logits([-1])[0], cap.past()
+    for _ in range(min(n_tokens, model.token_limit - len(ids))):
+        id = choose(logits, ids, sampling, step=len(ids) - 1)
+        ids.append(id)
+        new.append(id)
+        text = model.tokenizer.decode(new, clean_up_tokenization_spaces=False).rstrip(REPLACEMENT)
+        is_end = id in model.end_ids
+        yield NewToken(id, text, token_text(model.tokenizer, id), float(logits.softmax(-1)[id]), is_end)
+        if is_end:
+            return
+        with running(Run((), cap.edits)):
+            logits = _next_logits(cap, torch.tensor([id]), past)
+
+
+def _next_logits(cap: Capture, ids: Tensor, past: object) -> Tensor:
+    """Run the model on tokens that follow those in `past`, which grows: float32 [vocab_size]."""
+    model = cap.model
+    output = model.hf.model(ids[None].to(model.device), past_key_values=past, use_cache=True)
+    return model.unembed(output.last_hidden_state[0, -1:])[0].float().cpu()
