@@ -333,6 +333,10 @@ class Capture:
         """The keys and values of the first n tokens, of all if not said; what is added to them does not come back."""
         return DynamicCache([(keys[:, :, :n], values[:, :, :n]) for keys, values in self._keys_values])
 
+    def keys_values(self) -> list[tuple[Tensor, Tensor]]:
+        """Every layer's keys after RoPE and values: [batch 1, kv_head, position, d_head], in the model's dtype."""
+        return self._keys_values
+
     def _stream_at(self, position: int) -> Tensor:
         """As `stream_at`, in the model's own dtype and on its device."""
         index = self._position(position)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from transformers import Cache
 
 from gemma_viz.capture import Capture
 from gemma_viz.instrument import Run, running
@@ -22,12 +23,14 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"  # what a decoder writes for bytes tha
 class NewToken:
     """One token that was added.
 
-    id: int; text: str, all text that has been added so far, without a character that is not whole yet
+    id: int; ids: tuple of int, all that have been added so far
+    text: str, all text that has been added so far, without a character that is not whole yet
     piece: str, what this token adds; probability: float, the model's own, before any sampling step
     is_end: bool, whether the model says with it that the text is over
     """
 
     id: int
+    ids: tuple[int, ...]
     text: str
     piece: str
     probability: float
@@ -48,15 +51,18 @@ def generate(cap: Capture, sampling: Sampling, n_tokens: int) -> Iterator[NewTok
         new.append(id)
         text = model.tokenizer.decode(new, clean_up_tokenization_spaces=False).rstrip(REPLACEMENT)
         is_end = id in model.end_ids
-        yield NewToken(id, text, token_text(model.tokenizer, id), float(logits.softmax(-1)[id]), is_end)
+        yield NewToken(id, tuple(new), text, token_text(model.tokenizer, id), float(logits.softmax(-1)[id]), is_end)
         if is_end:
             return
-        with running(Run((), cap.edits)):
-            logits = _next_logits(cap, torch.tensor([id]), past)
+        logits = next_logits(cap, torch.tensor([id]), past)
 
 
-def _next_logits(cap: Capture, ids: Tensor, past: object) -> Tensor:
-    """Run the model on tokens that follow those in `past`, which grows: float32 [vocab_size]."""
+def next_logits(cap: Capture, ids: Tensor, past: Cache) -> Tensor:
+    """Run a capture's model on tokens that follow those in `past`, which grows: the last logits, float32 [vocab_size].
+
+    ids: int64 [position]
+    """
     model = cap.model
-    output = model.hf.model(ids[None].to(model.device), past_key_values=past, use_cache=True)
-    return model.unembed(output.last_hidden_state[0, -1:])[0].float().cpu()
+    with running(Run((), cap.edits)):
+        output = model.hf.model(ids[None].to(model.device), past_key_values=past, use_cache=True)
+        return model.unembed(output.last_hidden_state[0, -1:])[0].float().cpu()

@@ -5,6 +5,7 @@ comes from them. They show one prompt without a batch axis. Follows the style of
 walk-through, with Gemma" (2024).
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -72,6 +73,13 @@ def attention(
 def mlp(x: Tensor, w_gate: Tensor, w_up: Tensor, w_down: Tensor) -> Tensor:
     gate, up = x @ w_gate.T, x @ w_up.T  # [position, d_mlp]
     return (gelu(gate, approximate="tanh") * up) @ w_down.T  # [position, d_model]
+
+
+def greedy(token_ids: Tensor, n_new: int, logits_after: Callable[[Tensor], Tensor]) -> Tensor:
+    for _ in range(n_new):
+        logits = logits_after(token_ids)  # [vocab_size], the whole model on the whole text
+        token_ids = torch.cat([token_ids, logits.argmax()[None]])
+    return token_ids  # [position + n_new]
 
 
 def unembed(x: Tensor, norm_weight: Tensor, eps: float, w_unembed: Tensor, softcap: float | None) -> Tensor:

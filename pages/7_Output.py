@@ -8,22 +8,15 @@ from gemma_viz.errors import SamplingError
 from gemma_viz.figures import attribution as draw_attribution
 from gemma_viz.figures import output as draw
 from gemma_viz.figures import sampling as draw_sampling
-from gemma_viz.sampling import Sampling
 from gemma_viz.stages.attribution import additions, split
 from gemma_viz.stages.output import both_ends, check_unembed, final_norm, predictions, sharpness, soft_cap
 from gemma_viz.stages.sampling import choice
 from gemma_viz.tokens import visible
 from gemma_viz.ui import live, panels, words, words_output
 from gemma_viz.ui.page import end_page, start_page
+from gemma_viz.ui.sampling_controls import sampling_controls
 
 COMPONENTS_SHOWN = 8
-SEEDS = 1000
-
-TEMPERATURES = [f"{tenth / 10:g}" for tenth in range(21)]
-TOP_KS = ["0", "1", "2", "3", "5", "10", "20", "40", "64", "100", "200", "500", "1000"]
-TOP_PS = [f"{twentieth / 20:g}" for twentieth in range(1, 21)]
-MIN_PS = ["0", "0.01", "0.02", "0.05", "0.1", "0.2", "0.3", "0.5", "0.8", "1"]
-PENALTIES = ["1", "1.05", "1.1", "1.2", "1.3", "1.5", "2", "3"]
 
 page = start_page(
     "Output",
@@ -128,38 +121,29 @@ def norm_and_projection() -> None:
 
 def from_logits_to_a_choice() -> None:
     """Sampling, step by step."""
-    view = page.view
-    controls = [*st.columns(3, gap="large"), *st.columns(3, gap="large")]
-    with controls[0]:
-        penalty = view.step("repetition", "Repetition penalty (1: off)", PENALTIES, default="1")
-    with controls[1]:
-        temperature = view.step("temperature", "Temperature (0: greedy)", TEMPERATURES, default="1")
-    with controls[2]:
-        top_k = view.step("top_k", "Top-k (0: off)", TOP_KS, default="64")
-    with controls[3]:
-        top_p = view.step("top_p", "Top-p (1: off)", TOP_PS, default="0.95")
-    with controls[4]:
-        min_p = view.step("min_p", "Min-p (0: off)", MIN_PS, default="0")
-    with controls[5]:
-        seed = view.integer("seed", "Seed", 0, SEEDS - 1, default=0)
-    sampling = Sampling(float(temperature), int(top_k), float(top_p), float(min_p), float(penalty), seed)
-    again = (seed + 1) % SEEDS
-    st.button("Draw again", on_click=view.set, kwargs={"seed": str(again) if again else None})
+    sampling = sampling_controls(page.view)
     try:
         values = live.values(choice, page.cap, here, sampling)
     except SamplingError as error:
         st.warning(str(error))
         return
     labels = [visible(text) for text in values.texts]
-    st.markdown(words_output.what_was_drawn(values, labels, seed))
+    st.markdown(words_output.what_was_drawn(values, labels, sampling.seed))
+    chosen = values.texts[values.chosen]
+    if here == len(page.cap) - 1:
+        st.button(
+            f"Put {labels[values.chosen]} at the end of the prompt",
+            on_click=page.show_text,
+            args=(page.cap.text + chosen,),
+        )
     settings = {
         "the model": "the model",
-        "repetition penalty": f"penalty {penalty}",
-        "temperature": f"temperature {temperature}",
+        "repetition penalty": f"penalty {sampling.repetition_penalty:g}",
+        "temperature": f"temperature {sampling.temperature:g}",
         "greedy": "temperature 0",
-        "top-k": f"top-k {top_k}",
-        "top-p": f"top-p {top_p}",
-        "min-p": f"min-p {min_p}",
+        "top-k": f"top-k {sampling.top_k}",
+        "top-p": f"top-p {sampling.top_p:g}",
+        "min-p": f"min-p {sampling.min_p:g}",
     }
     panels.chart(draw_sampling.steps(values, labels, [settings[step] for step in values.steps]), key="steps")
     st.caption(

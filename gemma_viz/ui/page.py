@@ -21,6 +21,7 @@ PAGES = {
     "pages/5_RoPE.py": "RoPE",
     "pages/6_MLP.py": "MLP",
     "pages/7_Output.py": "Output",
+    "pages/8_Generation.py": "Generation",
 }
 
 DEFAULT_PROMPT = "I want to move"
@@ -74,6 +75,10 @@ class Page:
         """Select another token, from a callback."""
         last = len(self.cap) - 1
         self.view.set(**dict.fromkeys(TOKEN_DEPENDENT), token=None if position == last else str(position))
+
+    def show_text(self, text: str) -> None:
+        """Make another text the prompt."""
+        _take_text(self.view, text)
 
     def choose_layer(self) -> int:
         """The layer control, the same on every page that has one."""
@@ -133,14 +138,14 @@ def _sidebar(view: View) -> tuple[str, str]:
                 example.replace("\n", " ⏎ "),
                 help=f"Shows {shows}.",
                 width="stretch",
-                on_click=_take_example,
+                on_click=_take_text,
                 args=(view, example),
             )
     return name, prompt
 
 
-def _take_example(view: View, example: str) -> None:
-    view.set(**dict.fromkeys(PROMPT_DEPENDENT), **view.text_parameters("prompt", example, DEFAULT_PROMPT))
+def _take_text(view: View, text: str) -> None:
+    view.set(**dict.fromkeys(PROMPT_DEPENDENT), **view.text_parameters("prompt", text, DEFAULT_PROMPT))
 
 
 def _steps(view: View, title: str) -> None:

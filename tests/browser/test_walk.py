@@ -19,6 +19,7 @@ CHARTS = {
     "RoPE": 2,
     "MLP": 4,
     "Output": 3,
+    "Generation": 0,
 }
 
 # The other parts of long pages, by the parameter that chooses them.
@@ -222,6 +223,38 @@ def test_arcs_say_what_a_token_reads_and_who_reads_it(app: Driver) -> None:
     app.expect(selected=9)
     app.settle()
     expect(app.tab.get_by_text("Selected: token 9 of 13")).to_be_visible()
+
+
+def test_a_text_grows_and_branches_and_every_page_is_about_it(app: Driver) -> None:
+    app.open("Generation?prompt=Once+upon+a+time&temperature=0&new=4")
+    app.tab.get_by_role("button", name="Add one token").click()
+    app.settle()
+    app.expect(prompt="Once upon a time,")
+    app.tab.get_by_role("button", name="Add 4 tokens").click()
+    chips = app.tab.locator(".tree .chip")
+    expect(chips).to_have_count(6)
+    app.settle()
+    longest = app.prompt
+    app.follow("Output")
+    app.expect(prompt=longest)
+    app.follow("Generation")
+    chips.nth(1).click()
+    app.settle()
+    app.expect(prompt="Once upon a time,")
+    app.tab.get_by_role("slider", name="Temperature").press("End")
+    app.settle()
+    app.tab.get_by_role("button", name="Add one token").click()
+    expect(app.tab.locator(".tree .row")).to_have_count(2)
+    app.settle()
+    expect(app.tab.locator(".tree .row").nth(1)).to_contain_text("after ,")
+    expect(app.tab.get_by_text("6 tokens, 2 endings")).to_be_visible()
+
+
+def test_a_drawn_token_is_put_at_the_end_of_the_prompt(app: Driver) -> None:
+    app.open("Output?output=choice&temperature=0&prompt=The+capital+of+France+is")
+    app.tab.get_by_role("button", name="Put ␣the at the end").click()
+    app.settle()
+    app.expect(prompt="The capital of France is the")
 
 
 def test_leaving_a_step_out_shows_both_predictions(app: Driver) -> None:

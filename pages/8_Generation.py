@@ -1,0 +1,69 @@
+"""Generation: the text grows token by token."""
+
+import streamlit as st
+
+from gemma_viz.errors import SamplingError
+from gemma_viz.generation import generate
+from gemma_viz.stages.generation import check_generation, reuse
+from gemma_viz.tokens import visible
+from gemma_viz.ui import live, panels, words, words_generation
+from gemma_viz.ui.continuation_tree import continuation_tree
+from gemma_viz.ui.continuations import continuations, keep
+from gemma_viz.ui.page import end_page, start_page
+from gemma_viz.ui.sampling_controls import sampling_controls
+
+MOST_NEW_TOKENS = 64
+
+page = start_page(
+    "Generation",
+    "The model predicts one token. To write a text, one token is drawn, put at the end, and everything runs again. "
+    "Add tokens here, and walk through the longer text on all pages.",
+)
+cap = page.cap
+
+st.subheader("What happens")
+actions, place, grown = st.container(), st.empty(), st.container()
+st.subheader("How a token is drawn")
+sampling = sampling_controls(page.view)
+n_new = page.view.integer("new", "Tokens to add in one run", 2, MOST_NEW_TOKENS, default=16)
+with actions:
+    left, middle, _ = st.columns([1, 1, 2])
+    with left:
+        one = st.button("Add one token", type="primary", width="stretch")
+    with middle:
+        several = st.button(f"Add {n_new} tokens", width="stretch")
+
+if one or several:
+    tree, text, shown = continuations().begun(cap.text, cap.token_ids.tolist()), cap.text, ""
+    try:
+        for token in generate(cap, sampling, 1 if one else n_new):
+            shown += visible(token.piece)
+            place.markdown(f"{words.code(visible(cap.text) + shown)} …")
+            if (longer := cap.text + token.text) != text:  # not so while a character is not whole
+                ids = (*cap.token_ids.tolist(), *token.ids)
+                tree = tree.grown(text, longer, ids, longer[len(text) :], token.probability)
+                text = longer
+                keep(tree)  # whatever ends the run, what it wrote stays
+    except SamplingError as error:
+        place.warning(str(error))
+    else:
+        if text != cap.text:
+            page.show_text(text)
+            st.rerun()
+        place.info(words_generation.nothing_added(len(cap), cap.model.token_limit))
+
+tree = continuations().begun(cap.text, cap.token_ids.tolist())
+with grown:
+    st.markdown(words_generation.how_to_go_on(tree))
+    continuation_tree(tree, cap.text, page.show_text, key="tree")
+if (here := tree.find(cap.text)) is not None and tree.nodes[here].ids != tuple(cap.token_ids.tolist()):
+    st.caption(
+        "The tokens that were generated are not those that the tokenizer makes of the same text; all pages show the "
+        "tokenizer's."
+    )
+
+st.subheader("Keys and values are kept")
+st.markdown(words_generation.reuse(live.values(reuse, cap)))
+
+panels.code(live.values(check_generation, cap))
+end_page(page)
