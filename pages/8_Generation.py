@@ -8,7 +8,7 @@ from gemma_viz.stages.generation import check_generation, reuse
 from gemma_viz.tokens import visible
 from gemma_viz.ui import live, panels, words, words_generation
 from gemma_viz.ui.continuation_tree import continuation_tree
-from gemma_viz.ui.continuations import continuations, keep
+from gemma_viz.ui.continuations import ask_for, asked_for, continuations, keep
 from gemma_viz.ui.page import end_page, start_page
 from gemma_viz.ui.sampling_controls import sampling_controls
 
@@ -29,14 +29,14 @@ n_new = page.view.integer("new", "Tokens to add in one run", 2, MOST_NEW_TOKENS,
 with actions:
     left, middle, _ = st.columns([1, 1, 2])
     with left:
-        one = st.button("Add one token", type="primary", width="stretch")
+        st.button("Add one token", type="primary", width="stretch", on_click=ask_for, args=(1,))
     with middle:
-        several = st.button(f"Add {n_new} tokens", width="stretch")
+        st.button(f"Add {n_new} tokens", width="stretch", on_click=ask_for, args=(n_new,))
 
-if one or several:
+if n_asked := asked_for():
     tree, text, shown = continuations().begun(cap.text, cap.token_ids.tolist()), cap.text, ""
     try:
-        for token in generate(cap, sampling, 1 if one else n_new):
+        for token in generate(cap, sampling, n_asked):
             shown += visible(token.piece)
             place.markdown(f"{words.code(visible(cap.text) + shown)} …")
             if (longer := cap.text + token.text) != text:  # not so while a character is not whole
