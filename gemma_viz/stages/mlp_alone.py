@@ -28,8 +28,8 @@ class Alone:
     own_difference: float, the largest absolute difference of the one token's output
     alone_difference: float, the same where the MLP is given this token and no other
     largest_output: float, the largest absolute value of that output, to compare with
-    whole_run_change, input_rms: float, RMS of the difference of the one token's input in the changed run as it is, where
-        attention has had its say, and RMS of the input itself
+    whole_run_change, input_rms: float, RMS of the difference of the one token's input in the changed run as it is,
+        where attention has read the other tokens, and RMS of the input itself
     """
 
     input_change: Floats

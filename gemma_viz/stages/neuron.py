@@ -117,9 +117,7 @@ def writes(cap: Capture, layer: int, neuron: int, position: int, k: int = 8) -> 
         direction = direction * norm_factors(module.post_feedforward_layernorm, values.projected[position])
     direction = direction * norm_factors(model.hf.model.norm, cap.resid_post(-1)[position])
     logits = _with_all_rows(model.hf.lm_head.weight.detach(), direction[None].to(model.device))[0]
-    return Writes(
-        _extremes(model, logits - logits.mean(), _text_ids(model), k), float(values.act[position, neuron])
-    )
+    return Writes(_extremes(model, logits - logits.mean(), _text_ids(model), k), float(values.act[position, neuron]))
 
 
 def strongest_in_prompt(cap: Capture, layer: int, neuron: int) -> tuple[Firing, ...]:
@@ -163,16 +161,12 @@ def strongest_in_piece(model: Model, ids: tuple[int, ...]) -> StrongestInPiece:
     )
 
 
-def strongest_in_pieces(
-    model: Model, pieces: list[StrongestInPiece], layer: int, neuron: int
-) -> tuple[Firing, ...]:
+def strongest_in_pieces(model: Model, pieces: list[StrongestInPiece], layer: int, neuron: int) -> tuple[Firing, ...]:
     """The tokens of all pieces on which one neuron is strongest."""
     candidates = [
         (float(activation), piece, int(position))
         for piece in pieces
-        for activation, position in zip(
-            piece.activations[layer, neuron], piece.positions[layer, neuron], strict=True
-        )
+        for activation, position in zip(piece.activations[layer, neuron], piece.positions[layer, neuron], strict=True)
     ]
     strongest = sorted(candidates, key=lambda candidate: -abs(candidate[0]))[:FIRINGS]
     return tuple(

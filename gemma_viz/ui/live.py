@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -134,12 +134,17 @@ def values(function: Callable[..., T], *arguments: Any) -> T:
 
 def values_by_layer(function: Callable[[Capture, int], T], cap: Capture, what: str) -> list[T]:
     """What a stage function gives for each layer; of long work the progress is shown."""
-    n_layers, start, place = cap.model.spec.n_layers, time.monotonic(), st.empty()
+    return values_of_each(function, [(cap, layer) for layer in range(cap.model.spec.n_layers)], f"{what}: layer")
+
+
+def values_of_each(function: Callable[..., T], calls: Sequence[tuple[Any, ...]], what: str) -> list[T]:
+    """What a stage function gives for each of some arguments; of long work the progress is shown."""
+    start, place = time.monotonic(), st.empty()
     found = []
-    for layer in range(n_layers):
+    for done, arguments in enumerate(calls):
         if time.monotonic() - start > PROGRESS_AFTER_SECONDS:
-            place.progress(layer / n_layers, f"{what}: layer {layer} of {n_layers} …")
-        found.append(values(function, cap, layer))
+            place.progress(done / len(calls), f"{what} {done} of {len(calls)} …")
+        found.append(values(function, *arguments))
     place.empty()
     return found
 

@@ -7,11 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from gemma_viz.stages.mlp_alone import Alone, Slice
 from gemma_viz.stages.output import Comparison
+from gemma_viz.tokens import visible
 
 HARDLY = 0.01  # nats of KL divergence
 CLEARLY = 0.5
 OUTSIZED = 5  # times the median
+ROUNDING = 1e-3  # of the largest value: what bfloat16 leaves, the coarsest that models run in
+SPACE_SIGN = visible(" ")
 
 
 def percent(probability: float) -> str:
@@ -108,6 +112,76 @@ def first_token(stream_rms: NDArray[np.float32], label: str) -> str:
         f"The stream of the first token, {code(label)}, is outsized: at depth {size(depth / 2)} it is "
         f"{size(ratios[depth])} times the median of the others. Heads often rest on it; see Attention."
     )
+
+
+def marked(before: str, token: str, after: str) -> str:
+    """A token in the text around it, in one line.
+
+    >>> marked("I want", " to", " move")
+    'I want« to» move'
+    """
+    return "".join(visible(part).replace(SPACE_SIGN, " ") for part in (before, f"«{token}»", after))
+
+
+def by_itself(values: Alone, label: str) -> str:
+    """Whether a token's MLP output depends on the tokens around it, in Markdown."""
+    n_others = int((values.output_change > 0).sum()) - (values.own_difference > 0)
+    if values.own_difference == 0:
+        own = "is the same in every bit: the largest difference is **0**"
+    elif values.own_difference <= ROUNDING * values.largest_output:
+        own = (
+            f"is the same up to rounding: the largest difference is **{size(values.own_difference)}**, the largest "
+            f"value {size(values.largest_output)}"
+        )
+    else:
+        own = f"differs, by **{size(values.own_difference)}** at most"
+    if values.alone_difference == 0:
+        alone = "in every bit"
+    else:
+        alone = f"up to {size(values.alone_difference)}, which is rounding"
+        if values.alone_difference > ROUNDING * values.largest_output:
+            alone = f"up to {size(values.alone_difference)}"
+    others = f"The output of {n_others} other token{'s' if n_others > 1 else ''} differs."
+    return (
+        f"The MLP’s output for {code(label)} {own}. {others if n_others else 'No other output differs either.'} Given "
+        f"to the MLP without any other token, {code(label)} gets this output too, {alone}."
+    )
+
+
+def through_attention(values: Alone, label: str) -> str:
+    """How much the changed token has reached the token's input on other ways than the MLP, in Markdown."""
+    if values.whole_run_change == 0:
+        return f"In the changed run as a whole the input of {code(label)} is the same too: it cannot see that token."
+    return (
+        f"In the changed run as a whole the input of {code(label)} is not the same: it differs by an RMS of "
+        f"{size(values.whole_run_change)}, where the input’s own is {size(values.input_rms)}. Attention has carried "
+        "that over; the MLP never does."
+    )
+
+
+def on_the_way(values: Slice, n_neurons: int) -> str:
+    """What the straight line between two inputs meets, in Markdown."""
+    n, drawn = values.n_crossings, f"Neuron {values.neuron}"
+    if not n:
+        return f"None of the {n_neurons:,} gates changes its sign on the way. {drawn} is the one that changes most."
+    gates = "1 gate opens or closes" if n == 1 else f"{n:,} of the {n_neurons:,} gates open or close"
+    return (
+        f"**{gates}** on the way. With ReLU each of them is a kink in the curves; with GELU none is. {drawn} has the "
+        "sharpest."
+    )
+
+
+def toy_regions(kind: str, n_neurons: int, n_regions: int) -> str:
+    """What the toy does within a region and at its border, in Markdown."""
+    if kind == "linear":
+        return "A sum of linear functions is one linear function: however many neurons, the whole plane is one region."
+    within, border = {
+        "relu": ("flat", "the slope changes"),
+        "reglu": ("a quadratic function (a product of two linear ones, summed)", "the slope changes"),
+        "geglu": ("nearly a quadratic function", "it passes smoothly into the next"),
+    }[kind]
+    lines = f"The {n_neurons} lines where a gate is 0 cut the square into **{n_regions} regions**."
+    return f"{lines} Within each the output is {within}; at a border {border}."
 
 
 def how_far_the_stream_goes(with_step: NDArray[np.float32], without_step: NDArray[np.float32], without: str) -> str:
