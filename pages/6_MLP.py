@@ -115,6 +115,7 @@ def one_neuron(page: Page, layer: int, values: Neurons) -> None:
             }
         ),
         hide_index=True,
+        column_config={"in its context": st.column_config.TextColumn(width="large")},
         key="firings",
     )
 
@@ -123,12 +124,12 @@ def one_neuron(page: Page, layer: int, values: Neurons) -> None:
     written = live.values(writes, page.cap, layer, neuron, page.position)
     st.markdown(
         "**Reads:** imagine a stream that holds one token's rescaled embedding and nothing else. After the norm before "
-        "the MLP, with its learned factors, this is the gate and the up that the neuron would get. Of all "
-        f"{spec.vocab_size:,} tokens, those with the largest and with the smallest values. **Writes:** its column of "
-        f"the down-projection, with the scales of the norms behind it kept as they are for {words.code(page.label)}, "
-        "goes straight to the output projection. So much each logit changes for every 1 of product, compared with the "
-        "average logit. This is the direct effect only: later layers read the column too. For "
-        f"{words.code(page.label)} the product is **{words.size(written.activation)}**"
+        "the MLP, with its learned factors, this is the gate and the up that the neuron would get. Shown are the tokens "
+        f"with the largest and the smallest values, of all {model.vocabulary.n_text:,} that stand for text.\n\n"
+        "**Writes:** its column of the down-projection, with the scales of the norms behind it kept as they are for "
+        f"{words.code(page.label)}, goes straight to the output projection. So much each logit changes for every 1 of "
+        "product, compared with the average logit. This is the direct effect only: later layers read the column too. "
+        f"For {words.code(page.label)} the product is **{words.size(written.activation)}**"
         + (", so what is raised here is lowered there." if written.activation < 0 else ".")
     )
     columns = st.columns(3, gap="large")
@@ -204,7 +205,7 @@ def toy(page: Page) -> None:
         "it; up likewise. These have offsets, which Gemma's do not: with hundreds of inputs a plane through them need "
         "not pass through the point where all are 0. No model runs here."
     )
-    kind = page.view.step("toy_kind", "From linear to what Gemma has", list(KINDS), default="geglu")
+    kind = page.view.step("toy_kind", "From linear to what Gemma has", KINDS, default="ReLU")
     seed = page.view.whole_number("toy_seed", 0, HIGHEST_SEED, default=0)
     ranges = [(bounds.low, bounds.high) for bounds in RANGES.values()] * N_NEURONS
     defaults = [number for neuron in drawn(seed) for number in neuron]
@@ -223,7 +224,7 @@ def toy(page: Page) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         panels.chart(draw_toy.along(live.values(along, toy_neurons, cut), cut, kind), key="along")
-        page.view.number("toy_cut", "Cut at x2", 0, [cut], ACROSS)
+        page.view.number("toy_cut", "Cut at x2", 0, [cut], ACROSS, format="%.1f")
     with right:
         names = [str(i + 1) for i in range(N_NEURONS)]
         chosen = page.view.step("toy_neuron", "Change neuron", names, default="1")

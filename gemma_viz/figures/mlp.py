@@ -115,6 +115,7 @@ def gelu_curve(values: Neurons) -> go.Figure:
             "side": "right",
             "title": {"text": "gelu(gate)"},
             "showgrid": False,
+            "tickmode": "auto",
             "nticks": 6,
         }
     )

@@ -85,7 +85,7 @@ def components(values: Slice, labels: tuple[str, str]) -> go.Figure:
     largest = float(np.abs(values.gelu - values.relu).max())
     return finish(
         figure,
-        title="The whole output on the way: the model’s own (lines), with ReLU (dots)",
+        title="The whole output on the way: the model’s own (lines), with ReLU (dotted)",
         x="t: 0 and 1 are the two tokens' inputs",
         y="component of the output",
         alt=f"Lines over t of {len(values.components)} components of the output, with GELU and with ReLU; the two "
@@ -113,5 +113,8 @@ def _mark_ends(figure: go.Figure, labels: tuple[str, str]) -> None:
     """Name the two tokens at t = 0 and t = 1."""
     for t, label in enumerate(labels):
         figure.add_vline(
-            x=t, line={"width": 1, "color": CATEGORICAL[7]}, annotation_text=plain(label), annotation_position="top"
+            x=t,
+            line={"width": 1, "color": CATEGORICAL[7]},
+            annotation_text=plain(label),
+            annotation_position="top right",
         )

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from gemma_viz.figures.style import CATEGORICAL, DIVERGING, colour_scale, finish, symmetric
-from gemma_viz.stages.toy_mlp import FORMULAS, KINDS, REACH, Activations, Along, Plane, ToyNeuron
+from gemma_viz.stages.toy_mlp import FORMULAS, REACH, Activations, Along, Plane, ToyNeuron
 
 # Neighbours in the plane differ in one gate, so that neighbouring numbers get colours far apart.
 REGION_COLOURS = tuple(
@@ -37,7 +37,7 @@ def surface(values: Plane, neurons: tuple[ToyNeuron, ...], kind: str, cut: float
     figure.add_hline(y=cut, line={"width": 1.5, "dash": "dot", "color": "#333"})
     return _square(
         figure,
-        title=f"Output of the {KINDS[kind]} toy: sum of {FORMULAS[kind]}",
+        title=f"Output of the {kind} toy: sum of {FORMULAS[kind]}",
         alt=f"Contours of the output over both inputs, from {low:.2f} to {high:.2f}.",
     )
 
@@ -77,9 +77,9 @@ def along(values: Along, x2: float, kind: str) -> go.Figure:
             x=values.x1,
             y=line,
             mode="lines",
-            name=KINDS[name],
+            name=name,
             line={"color": colour, "width": 3.5 if name == kind else 1.5},
-            hovertemplate=KINDS[name] + "<br>x1 %{x:.2f}: %{y:.3f}<extra></extra>",
+            hovertemplate=name + "<br>x1 %{x:.2f}: %{y:.3f}<extra></extra>",
         )
     for place in values.opens:
         figure.add_vline(x=float(place), line={"width": 1, "dash": "dot", "color": CATEGORICAL[7]})
@@ -115,7 +115,7 @@ def activations(values: Activations) -> go.Figure:
         title="What a gate goes through",
         x="gate",
         y="result",
-        alt=f"ReLU is 0 up to 0 and then the gate; both GELUs are smooth, with a dip to {values.gelu.min():.2f} left of 0.",
+        alt=f"ReLU is 0 up to 0 and then the gate; both GELUs are smooth and dip to {values.gelu.min():.2f} left of 0.",
         legend=True,
         height=400,
     )

@@ -49,7 +49,7 @@ class Slice:
     components: int [component], of the output, those that change most; the others are like them
     gelu, relu: float32 [component, point], the MLP as it is, and with ReLU in place of GELU
     n_crossings: int, neurons whose gate changes its sign on the way
-    neuron: int, the one of them with the sharpest bend under ReLU; where there is none, the one that changes most
+    neuron: int, the one of them whose part of the output ReLU changes most; where there is none, of all neurons
     gate, up, neuron_gelu, neuron_relu: float32 [point], of that neuron; the last two are the products
     """
 
@@ -96,7 +96,7 @@ def between(cap: Capture, layer: int, position: int, other: int) -> Slice:
     components = (outputs.amax(0) - outputs.amin(0)).topk(COMPONENTS).indices
     gate, up = as_it_is["gate"], as_it_is["up"]  # [point, neuron], straight lines in t
     crosses = (gate[0] > 0) != (gate[-1] > 0)
-    neuron = _sharpest(cap.model, layer, with_relu["act"], crosses)
+    neuron = _most_different(cap.model, layer, as_it_is["act"], with_relu["act"], crosses)
     return Slice(
         t=to_numpy(t),
         components=components.numpy(),
@@ -111,13 +111,14 @@ def between(cap: Capture, layer: int, position: int, other: int) -> Slice:
     )
 
 
-def _sharpest(model: Model, layer: int, act: Tensor, crosses: Tensor) -> int:
-    """The neuron whose part of the output bends most at one point; act: [point, neuron], crosses: bool [neuron]."""
+def _most_different(model: Model, layer: int, act: Tensor, other: Tensor, among: Tensor) -> int:
+    """The neuron whose part of the output differs most at one point.
+
+    act, other: [point, neuron]; among: bool [neuron], the neurons that count, if there are any
+    """
     down = model.hf.model.layers[layer].mlp.down_proj.weight.detach().float().cpu()  # [d_model, neuron]
-    if not crosses.any():
-        return int(((act.amax(0) - act.amin(0)) * down.norm(dim=0)).argmax())
-    bend = act.diff(n=2, dim=0).abs().amax(0) * down.norm(dim=0)
-    return int(bend.where(crosses, -1.0).argmax())
+    differences = (act - other).abs().amax(0) * down.norm(dim=0)
+    return int((differences.where(among, -1.0) if among.any() else differences).argmax())
 
 
 def _run(model: Model, layer: int, x: Tensor, activation: Activation = "gelu") -> dict[str, Tensor]:

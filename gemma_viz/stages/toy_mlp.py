@@ -22,13 +22,14 @@ GRID = 121  # points along each of them
 FURTHEST_GATE = 4.0  # to either side, where GELU is compared with others
 SAME = 1e-9  # what is nearer than this is one and the same
 
-KINDS = {"linear": "linear", "relu": "ReLU", "reglu": "ReGLU", "geglu": "GeGLU"}
+# The kinds of toy, and what each neuron adds to the output.
 FORMULAS = {
     "linear": "w · gate",
-    "relu": "w · relu(gate)",
-    "reglu": "w · relu(gate) · up",
-    "geglu": "w · gelu(gate) · up",
+    "ReLU": "w · relu(gate)",
+    "ReGLU": "w · relu(gate) · up",
+    "GeGLU": "w · gelu(gate) · up",
 }
+KINDS = tuple(FORMULAS)
 
 
 class ToyNeuron(NamedTuple):
@@ -122,9 +123,9 @@ def toy_mlp(kind: str, neurons: tuple[ToyNeuron, ...], x: Tensor) -> Tensor:
     up = _projected(x, [(neuron.up_angle, neuron.up_offset) for neuron in neurons])
     act = {
         "linear": lambda: gate,
-        "relu": lambda: relu(gate),
-        "reglu": lambda: relu(gate) * up,
-        "geglu": lambda: gelu(gate, approximate="tanh") * up,
+        "ReLU": lambda: relu(gate),
+        "ReGLU": lambda: relu(gate) * up,
+        "GeGLU": lambda: gelu(gate, approximate="tanh") * up,
     }[kind]()
     return act @ weight
 

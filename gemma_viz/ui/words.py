@@ -15,6 +15,7 @@ HARDLY = 0.01  # nats of KL divergence
 CLEARLY = 0.5
 OUTSIZED = 5  # times the median
 ROUNDING = 1e-3  # of the largest value: what bfloat16 leaves, the coarsest that models run in
+MANY_KINKS = 50  # on a line drawn through 200 points
 SPACE_SIGN = visible(" ")
 
 
@@ -161,14 +162,17 @@ def through_attention(values: Alone, label: str) -> str:
 
 def on_the_way(values: Slice, n_neurons: int) -> str:
     """What the straight line between two inputs meets, in Markdown."""
-    n, drawn = values.n_crossings, f"Neuron {values.neuron}"
+    n = values.n_crossings
     if not n:
-        return f"None of the {n_neurons:,} gates changes its sign on the way. {drawn} is the one that changes most."
-    gates = "1 gate opens or closes" if n == 1 else f"{n:,} of the {n_neurons:,} gates open or close"
-    return (
-        f"**{gates}** on the way. With ReLU each of them is a kink in the curves; with GELU none is. {drawn} has the "
-        "sharpest."
+        return f"None of the {n_neurons:,} gates changes its sign on the way, so ReLU would make no kink either."
+    gates = "1 gate changes its sign" if n == 1 else f"{n:,} of the {n_neurons:,} gates change their sign"
+    kinks = (
+        f"With ReLU that would be {n:,} kinks: too many for the eye in the sum of all neurons (right), one in neuron "
+        f"{values.neuron} (left)."
+        if n >= MANY_KINKS
+        else "With ReLU each is a kink."
     )
+    return f"**{gates}** on the way. {kinks} With GELU there is none."
 
 
 def toy_regions(kind: str, n_neurons: int, n_regions: int) -> str:
@@ -176,9 +180,9 @@ def toy_regions(kind: str, n_neurons: int, n_regions: int) -> str:
     if kind == "linear":
         return "A sum of linear functions is one linear function: however many neurons, the whole plane is one region."
     within, border = {
-        "relu": ("flat", "the slope changes"),
-        "reglu": ("a quadratic function (a product of two linear ones, summed)", "the slope changes"),
-        "geglu": ("nearly a quadratic function", "it passes smoothly into the next"),
+        "ReLU": ("flat", "the slope changes"),
+        "ReGLU": ("a quadratic function (a product of two linear ones, summed)", "the slope changes"),
+        "GeGLU": ("nearly a quadratic function", "it passes smoothly into the next"),
     }[kind]
     lines = f"The {n_neurons} lines where a gate is 0 cut the square into **{n_regions} regions**."
     return f"{lines} Within each the output is {within}; at a border {border}."
