@@ -199,7 +199,7 @@ class View:
             count = "one number" if len(defaults) == 1 else f"{len(defaults)} numbers with “_” between them"
             self.note(f"In this link {name} should be {count}, and is {asked_text}. Shown is the default.")
             return tuple(defaults)
-        values = tuple(min(max(x, low), high) for x, (low, high) in zip(asked, ranges, strict=True))
+        values = tuple(float(min(max(x, low), high)) for x, (low, high) in zip(asked, ranges, strict=True))
         if values != tuple(asked):
             self.note(f"In this link {name} is out of range. Shown is the nearest that can be.")
         return values
