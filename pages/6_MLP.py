@@ -1,12 +1,256 @@
 """MLP: what each token does by itself, between two attentions."""
 
+import pandas as pd
 import streamlit as st
 
 from gemma_viz.edits import Edits
+from gemma_viz.errors import SeveralTokens
 from gemma_viz.figures import mlp as draw
-from gemma_viz.stages.mlp import activations, check_mlp, neurons
-from gemma_viz.ui import live, panels, words
-from gemma_viz.ui.page import end_page, start_page
+from gemma_viz.figures import mlp_alone as draw_alone
+from gemma_viz.figures import neuron as draw_neuron
+from gemma_viz.figures import toy_mlp as draw_toy
+from gemma_viz.stages.embedding import token_of_word
+from gemma_viz.stages.mlp import MOST, Neurons, check_mlp, neurons
+from gemma_viz.stages.mlp_alone import alone, between
+from gemma_viz.stages.neuron import (
+    activations,
+    reads,
+    shipped_pieces,
+    strongest_in_piece,
+    strongest_in_pieces,
+    strongest_in_prompt,
+    writes,
+)
+from gemma_viz.stages.toy_mlp import ACROSS, KINDS, N_NEURONS, RANGES, ToyNeuron, along, drawn, n_regions, plane
+from gemma_viz.stages.toy_mlp import activations as gate_functions
+from gemma_viz.tokens import visible
+from gemma_viz.ui import live, panels, words, words_mlp
+from gemma_viz.ui.page import Page, end_page, start_page
+
+TEXTS = {"prompt": "your prompt", "shipped": "the shipped text"}
+REPLACEMENT = "red"
+BACK = 3  # tokens, from the selected one to the one that is replaced at first
+HIGHEST_SEED = 999
+
+LEFT_OUT = {
+    "mlp": (Edits(mlp=False), "the MLP"),
+    "relu": (Edits(activation="relu"), "GELU (ReLU in its place)"),
+    "gelu_exact": (Edits(activation="gelu_exact"), "the tanh form of GELU (the exact GELU in its place)"),
+    "identity": (Edits(activation="identity"), "GELU (the gate as it is in its place)"),
+    "gate": (Edits(gate=False), "the gate (up goes on alone)"),
+}
+
+TOY_NUMBERS = {
+    "gate_angle": ("Gate: opens towards", "%d°"),
+    "gate_offset": ("Gate: offset of the line", "%.1f"),
+    "up_angle": ("Up: grows towards", "%d°"),
+    "up_offset": ("Up: offset of the line", "%.1f"),
+    "weight": ("Weight in the output, w", "%.1f"),
+}
+
+
+def this_token(page: Page, layer: int, values: Neurons) -> None:
+    """The real neurons, on the selected token."""
+    spec, token = page.cap.model.spec, words.code(page.label)
+    st.subheader("What happens")
+    st.markdown(
+        f"In layer {layer} {token} meets {spec.d_mlp:,} neurons. Each has a gate and an up value, both products of "
+        f"the normalised stream with a learned vector. {values.open_share:.0%} of the gates are above 0: these neurons "
+        f"are on. gelu(gate) × up is what goes through; the down-projection brings it back to {spec.d_model:,} "
+        f"numbers. The update's RMS is {words.size(values.update_rms)}, the stream's {words.size(values.stream_rms)}."
+    )
+    left, right = st.columns(2, gap="large")
+    with left:
+        panels.chart(draw.gelu_curve(values), key="gelu")
+    with right:
+        panels.chart(draw.gate_and_up(values, page.label), key="gate_and_up")
+    left, right = st.columns(2, gap="large")
+    with left:
+        panels.chart(draw.distributions(values, page.label), key="distributions")
+    with right:
+        panels.chart(draw.most_active(values, page.label), key="most_active")
+    st.subheader("What the output is made of")
+    strongest = int(values.most_carrying[0])
+    st.markdown(
+        "Every neuron has a column of the down-projection: the vector that it adds, times its product. |product| × "
+        f"the column's length is how long a vector it adds. **{values.n_for_most:,} of the {spec.d_mlp:,} neurons** "
+        f"carry {MOST:.0%} of the sum of all these lengths, and neuron {strongest} alone "
+        f"{words.percent(float(values.cumulative[0]))}."
+    )
+    left, right = st.columns(2, gap="large")
+    with left:
+        panels.chart(draw.cumulative(values, page.label), key="cumulative")
+    with right:
+        panels.chart(draw.most_carrying(values, page.label), key="most_carrying")
+
+
+def one_neuron(page: Page, layer: int, values: Neurons) -> None:
+    """A neuron that the visitor chooses: where it fires, what it reads and writes."""
+    spec, model = page.cap.model.spec, page.cap.model
+    strongest = int(values.most_carrying[0])
+    neuron = page.view.integer("neuron", "Neuron", 0, spec.d_mlp - 1, default=strongest)
+    st.caption(f"Without a choice: the neuron that carries most for {words.code(page.label)} here, {strongest}.")
+    act = live.values(activations, page.cap, layer, neuron)
+    panels.chart(draw_neuron.over_prompt(act, page.labels, neuron, page.position), key="over_prompt")
+
+    st.subheader("Where it is strongest")
+    if page.view.choice("among", "In", list(TEXTS), format_func=TEXTS.__getitem__) == "prompt":
+        firings = live.values(strongest_in_prompt, page.cap, layer, neuron)
+    else:
+        pieces = live.values(shipped_pieces, model)
+        found = live.values_of_each(
+            strongest_in_piece, [(model, piece) for piece in pieces], "Running the shipped text: piece"
+        )
+        firings = strongest_in_pieces(model, found, layer, neuron)
+        st.caption(
+            f"Stories, news, code, numbers, German and other things in {len(pieces)} pieces, "
+            f"{sum(map(len, pieces)):,} tokens. The first token of each piece is left out."
+        )
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "product": [firing.activation for firing in firings],
+                "token": [visible(firing.token) for firing in firings],
+                "in its context": [words_mlp.marked(firing.before, firing.token, firing.after) for firing in firings],
+            }
+        ),
+        hide_index=True,
+        column_config={"in its context": st.column_config.TextColumn(width="large")},
+        key="firings",
+    )
+
+    st.subheader("What it reads and what it writes")
+    read = live.values(reads, model, layer, neuron)
+    written = live.values(writes, page.cap, layer, neuron, page.position)
+    st.markdown(
+        "**Reads:** imagine a stream that holds one token's rescaled embedding and nothing else. After the norm before "
+        "the MLP, with its learned factors, this is the gate and the up that the neuron would get. Shown are the "
+        f"tokens with the largest and the smallest values, of all {model.vocabulary.n_text:,} that stand for text.\n\n"
+        "**Writes:** its column of the down-projection, with the scales of the norms behind it kept as they are for "
+        f"{words.code(page.label)}, goes straight to the output projection. So much each logit changes for every 1 of "
+        "product, compared with the average logit. This is the direct effect only: later layers read the column too. "
+        f"For {words.code(page.label)} the product is **{words.size(written.activation)}**"
+        + (", so what is raised here is lowered there." if written.activation < 0 else ".")
+    )
+    columns = st.columns(3, gap="large")
+    shown = (
+        ("Gate: reads", read.gate, "gate"),
+        ("Up: reads", read.up, "up"),
+        ("Writes", written.logits, "logit for 1 of product"),
+    )
+    for column, (title, extremes, quantity) in zip(columns, shown, strict=True):
+        highest, lowest = ([visible(text) for text in texts] for texts in (extremes.highest, extremes.lowest))
+        with column:
+            panels.chart(draw_neuron.extremes(extremes, highest, lowest, title, quantity), key=title)
+
+
+def by_itself(page: Page, layer: int) -> None:
+    """The MLP on other inputs: it does not mix tokens, and it bends smoothly."""
+    if len(page.cap) == 1:
+        st.info("A prompt of one token has no other token to change. Type a longer prompt.")
+        return
+    last, token = len(page.cap) - 1, words.code(page.label)
+    left, right = st.columns(2, gap="large")
+    with left:
+        other = page.view.integer("beside", "Another token", 0, last, default=_another(page.position, last))
+    if other == page.position:
+        st.info(f"Token {other} is the selected one. Choose another.")
+        return
+    other_label = page.cap.tokens[other].label
+    with right:
+        word = page.view.text("swap", f"Replace token {other} by this word", REPLACEMENT).strip()
+    st.subheader("Same input, same output")
+    try:
+        new_id = token_of_word(page.cap.model, word)
+    except SeveralTokens as several:
+        panels.several_tokens(several)
+    else:
+        st.markdown(
+            f"The prompt runs again with {words.code(visible(' ' + word))} in place of {words.code(other_label)}. Then "
+            f"the MLP of layer {layer} is given what it is given there, except that {token} has the input that it had "
+            "in your prompt."
+        )
+        with st.spinner("Running the changed prompt …"):
+            values = live.values(alone, page.cap, layer, page.position, other, new_id)
+        panels.chart(draw_alone.differences(values, page.labels, page.position), key="differences")
+        st.markdown(f"{words_mlp.by_itself(values, page.label)} {words_mlp.through_attention(values, page.label)}")
+
+    st.subheader("From one token to another")
+    line = live.values(between, page.cap, layer, page.position, other)
+    st.markdown(
+        f"The MLP of layer {layer} along the straight line from the input of {token} (t = 0) to that of "
+        f"{words.code(other_label)} (t = 1), and half as far again on both sides. Gate and up are straight lines then; "
+        "where a gate is well open their product is a parabola, where it is closed it is 0. "
+        + words_mlp.on_the_way(line, page.cap.model.spec.d_mlp)
+    )
+    left, right = st.columns(2, gap="large")
+    with left:
+        panels.chart(draw_alone.one_neuron(line, (page.label, other_label)), key="one_neuron")
+    with right:
+        panels.chart(draw_alone.components(line, (page.label, other_label)), key="components")
+
+
+def _another(position: int, last: int) -> int:
+    """A token before the selected one and after the first, if there is such a one."""
+    if position > 1:
+        return max(1, position - BACK)
+    return position + 1 if position < last else 0
+
+
+def toy(page: Page) -> None:
+    """An MLP of two inputs and a handful of neurons, which the visitor can change."""
+    st.subheader("An MLP small enough to see whole")
+    st.markdown(
+        f"Two numbers in, {N_NEURONS} neurons, one number out. A gate is 0 on a straight line and grows to one side of "
+        "it; up likewise. These have offsets, which Gemma's do not: with hundreds of inputs a plane through them need "
+        "not pass through the point where all are 0. No model runs here."
+    )
+    kind = page.view.step("toy_kind", "From linear to what Gemma has", KINDS, default="ReLU")
+    seed = page.view.whole_number("toy_seed", 0, HIGHEST_SEED, default=0)
+    ranges = [(bounds.low, bounds.high) for bounds in RANGES.values()] * N_NEURONS
+    defaults = [number for neuron in drawn(seed) for number in neuron]
+    numbers = page.view.numbers("toy", ranges, defaults)
+    width = len(RANGES)
+    toy_neurons = tuple(ToyNeuron(*numbers[i * width : (i + 1) * width]) for i in range(N_NEURONS))
+    (cut,) = page.view.numbers("toy_cut", [(ACROSS.low, ACROSS.high)], [0.0])
+
+    over_plane, count = live.values(plane, kind, toy_neurons), n_regions(toy_neurons)
+    left, right = st.columns(2, gap="large")
+    with left:
+        panels.chart(draw_toy.surface(over_plane, toy_neurons, kind, cut), key="surface")
+    with right:
+        panels.chart(draw_toy.regions(over_plane, toy_neurons, count), key="regions")
+    st.markdown(words_mlp.toy_regions(kind, N_NEURONS, count))
+    left, right = st.columns(2, gap="large")
+    with left:
+        panels.chart(draw_toy.along(live.values(along, toy_neurons, cut), cut, kind), key="along")
+        page.view.number("toy_cut", "Cut at x2", 0, [cut], ACROSS, format="%.1f")
+    with right:
+        names = [str(i + 1) for i in range(N_NEURONS)]
+        chosen = page.view.step("toy_neuron", "Change neuron", names, default="1")
+        first = names.index(chosen) * width
+        for i, (name, (label, shown_as)) in enumerate(TOY_NUMBERS.items()):
+            page.view.number("toy", label, first + i, numbers, RANGES[name], format=shown_as)
+        st.button(
+            "Draw others",
+            help=f"These were drawn with seed {seed}.",
+            on_click=page.view.set,
+            kwargs={"toy_seed": str((seed + 1) % (HIGHEST_SEED + 1)), "toy": None},
+        )
+
+    st.subheader("GELU, in two forms")
+    functions = live.values(gate_functions)
+    st.markdown(
+        "GELU multiplies a gate with the share of a normal distribution that lies below it. The exact form needs the "
+        f"error function; Gemma uses a shortcut with tanh. They differ by at most "
+        f"**{functions.largest_difference:.1e}**, at a gate of ±{functions.largest_at:.2f}."
+    )
+    left, right = st.columns(2, gap="large")
+    with left:
+        panels.chart(draw_toy.activations(functions), key="activations")
+    with right:
+        panels.chart(draw_toy.difference(functions), key="gelu_difference")
+
 
 page = start_page(
     "MLP",
@@ -15,30 +259,26 @@ page = start_page(
 )
 spec = page.cap.model.spec
 layer = page.choose_layer()
-values = live.values(neurons, page.cap, layer, page.position)
-
-st.subheader("What happens")
-st.markdown(
-    f"In layer {layer} {words.code(page.label)} meets {spec.d_mlp:,} neurons. Each has a gate and an up value, both "
-    f"products of the normalised stream with a learned vector. {values.open_share:.0%} of the gates are above 0. "
-    f"gelu(gate) × up is what goes through; the down-projection brings it back to {spec.d_model:,} numbers. The "
-    f"update's RMS is {words.size(values.update_rms)}, the stream's {words.size(values.stream_rms)}."
+part = page.view.section(
+    "mlp",
+    {"token": "This token", "neuron": "One neuron", "alone": "Each token by itself", "toy": "From the toy to the real"},
 )
-left, right = st.columns(2, gap="large")
-with left:
-    panels.chart(draw.gelu_curve(values), key="gelu")
-with right:
-    panels.chart(draw.gate_and_up(values, page.label), key="gate_and_up")
-panels.chart(draw.most_active(values, page.label), key="most_active")
-
-st.subheader("One neuron")
-neuron = page.view.integer("neuron", "Neuron", 0, spec.d_mlp - 1, default=int(values.most_active[0]))
-panels.chart(
-    draw.over_prompt(live.values(activations, page.cap, layer, neuron), page.labels, neuron, page.position),
-    key="over_prompt",
-)
+if part == "token":
+    this_token(page, layer, live.values(neurons, page.cap, layer, page.position))
+elif part == "neuron":
+    one_neuron(page, layer, live.values(neurons, page.cap, layer, page.position))
+elif part == "alone":
+    by_itself(page, layer)
+else:
+    toy(page)
 
 panels.code(live.values(check_mlp, page.cap, layer))
+which = page.view.choice("mlp_off", "What to leave out", list(LEFT_OUT), format_func=lambda name: LEFT_OUT[name][1])
+edits, without = LEFT_OUT[which]
+if page.view.toggle("one", f"Only in layer {layer}"):
+    edits, without = edits.only_in(layer), f"{without} in layer {layer}"
+else:
+    without = f"{without} in all layers"
 panels.why(
     page.view,
     page.cap,
@@ -47,7 +287,7 @@ panels.why(
     f"weighted sum. The MLP is where a token's own vector is turned into something new, and where most of a layer's "
     f"parameters are: {3 * spec.d_model * spec.d_mlp:,} of them in each layer. The gate makes it more than a matrix: "
     "it lets one part of the vector decide whether another part counts.",
-    edits=Edits(mlp=False),
-    without="the MLP in all layers",
+    edits=edits,
+    without=without,
 )
 end_page(page)

@@ -58,7 +58,7 @@ def short(text: str, longest: int = LONGEST_LABEL) -> str:
 
 def plain(text: str, longest: int = LONGEST_LABEL) -> str:
     """Text for a label or a hover: short, and with what plotly would read as markup escaped."""
-    return html.escape(short(text, longest))
+    return html.escape(short(text, longest), quote=False)  # plotly does not read &quot; back
 
 
 def token_axis(labels: Sequence[str], first: int = 0) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -148,12 +148,18 @@ def values_by_layer(function: Callable[..., T], cap: Capture, what: str, *argume
 
     function: called with the capture, the layer and the arguments
     """
-    n_layers, start, place = cap.model.spec.n_layers, time.monotonic(), st.empty()
+    layers = range(cap.model.spec.n_layers)
+    return values_of_each(function, [(cap, layer, *arguments) for layer in layers], f"{what}: layer")
+
+
+def values_of_each(function: Callable[..., T], calls: Sequence[tuple[Any, ...]], what: str) -> list[T]:
+    """What a stage function gives for each of some arguments; of long work the progress is shown."""
+    start, place = time.monotonic(), st.empty()
     found = []
-    for layer in range(n_layers):
+    for done, arguments in enumerate(calls):
         if time.monotonic() - start > PROGRESS_AFTER_SECONDS:
-            place.progress(layer / n_layers, f"{what}: layer {layer} of {n_layers} …")
-        found.append(values(function, cap, layer, *arguments))
+            place.progress(done / len(calls), f"{what} {done} of {len(calls)} …")
+        found.append(values(function, *arguments))
     place.empty()
     return found
 

@@ -43,7 +43,7 @@ EXAMPLES = {
 ICON = Path(__file__).parent / "icon.png"  # a name of an icon would be fetched from the internet
 NOTICE = Path(__file__).parents[2] / "NOTICE"
 
-TOKEN_DEPENDENT = ("merge", "key")  # what is shown of one token; another one begins at the default
+TOKEN_DEPENDENT = ("merge", "key", "beside")  # what is shown of one token; another one begins at the default
 PROMPT_DEPENDENT = ("token", *TOKEN_DEPENDENT)
 # Their ranges differ from model to model.
 MODEL_DEPENDENT = ("layer", "head", "neuron", "pair", "norm", *PROMPT_DEPENDENT)

@@ -9,6 +9,7 @@ Who wins when address and session differ:
     clicked link, before it heard of the last change.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
@@ -180,6 +181,58 @@ class View:
 
         self._draw(name, str(options), st.select_slider, store, label=label, options=options, value=value)
         return value
+
+    def numbers(self, name: str, ranges: Sequence[tuple[float, float]], defaults: Sequence[float]) -> tuple[float, ...]:
+        """Some numbers that are one parameter, as 1_-0.5_30; `number` draws a control for one of them.
+
+        ranges: the lowest and the highest value of each
+        """
+        text = self.params.get(name)
+        if text is None:
+            return tuple(defaults)
+        try:
+            asked = [float(part) for part in text.split("_")]
+        except ValueError:
+            asked = []
+        if len(asked) != len(defaults) or not all(map(math.isfinite, asked)):
+            asked_text = words.code(visible(text[:40]))
+            count = "one number" if len(defaults) == 1 else f"{len(defaults)} numbers with “_” between them"
+            self.note(f"In this link {name} should be {count}, and is {asked_text}. Shown is the default.")
+            return tuple(defaults)
+        values = tuple(float(min(max(x, low), high)) for x, (low, high) in zip(asked, ranges, strict=True))
+        if values != tuple(asked):
+            self.note(f"In this link {name} is out of range. Shown is the nearest that can be.")
+        return values
+
+    def number(
+        self,
+        name: str,
+        label: str,
+        which: int,
+        values: Sequence[float],
+        bounds: tuple[float, float, float],
+        **options: Any,
+    ) -> None:
+        """A slider for one of the `numbers`. bounds: the lowest and the highest value, and the step between values."""
+        low, high, step = map(float, bounds)
+
+        def store(number: float) -> None:
+            changed = [*values[:which], number, *values[which + 1 :]]
+            self._store({name: "_".join(f"{value:g}" for value in changed)})
+
+        domain = f"{which} {bounds}"
+        self._draw(
+            name,
+            domain,
+            st.slider,
+            store,
+            label=label,
+            min_value=low,
+            max_value=high,
+            step=step,
+            value=values[which],
+            **options,
+        )
 
     def toggle(self, name: str, label: str) -> bool:
         """A switch, off unless the address says otherwise."""

@@ -17,13 +17,14 @@ CHARTS = {
     "Transformer_layer": 8,
     "Attention": 2,
     "RoPE": 2,
-    "MLP": 4,
+    "MLP": 6,
     "Output": 3,
     "Generation": 0,
 }
 
 # The other parts of long pages, by the parameter that chooses them.
 PARTS = {
+    "MLP": ("mlp", ("neuron", "alone", "toy")),
     "Attention": ("attention", ("query", "moves", "sharing", "mask")),
     "Output": ("output", ("norm", "choice", "parts")),
     "RoPE": ("rope", ("distance", "wavelengths", "sensitivity", "shift")),
@@ -360,6 +361,32 @@ def test_positions_are_moved_on_and_stretched(app: Driver) -> None:
     expect(app.tab.get_by_text("The patterns move.")).to_be_visible()
 
 
+def test_a_neuron_is_looked_for_in_the_shipped_text(app: Driver) -> None:
+    app.open("MLP?mlp=neuron&layer=8&neuron=65&among=shipped")
+    expect(app.tab.get_by_text("tokens. The first token of each piece is left out")).to_be_visible()
+    app.expect_charts(4)
+    app.tab.get_by_role("slider", name="Neuron").press("ArrowRight")
+    app.settle()
+    app.expect(parameters={"mlp": "neuron", "layer": "8", "neuron": "66", "among": "shipped"})
+    expect(app.tab.get_by_text("Neuron 66 over the prompt")).to_be_visible()
+
+
+def test_the_toy_is_changed_and_drawn_anew(app: Driver) -> None:
+    app.open("MLP")
+    app.tab.get_by_text("From the toy to the real").click()
+    app.settle()
+    expect(app.tab.get_by_text("Which gates are open: 14 regions")).to_be_visible()
+    app.tab.get_by_role("slider", name="Gate: offset of the line").press("ArrowRight")
+    app.settle()
+    assert app.parameters["toy"].split("_")[:2] == ["305", "0.1"]
+    app.tab.reload()
+    app.settle()
+    expect(app.tab.get_by_role("slider", name="Gate: offset of the line")).to_have_attribute("aria-valuenow", "0.1")
+    app.tab.get_by_role("button", name="Draw others").click()
+    app.settle()
+    app.expect(parameters={"mlp": "toy", "toy_seed": "1"})
+
+
 HOSTILE = '<script>window.broken = true</script> <img src=x onerror="window.broken=true"> [a](javascript:1) $x$ **b**'
 
 
@@ -386,6 +413,7 @@ def test_what_a_visitor_types_is_never_markup(app: Driver, stage: str) -> None:
         ("Transformer_layer", "Follow this token (empty: the model's answer)"),
         ("Output?output=norm", "Row of this word (empty: of the selected token)"),
         ("Output?output=parts", "Logit of this word (empty: of the likeliest token)"),
+        ("MLP?mlp=alone", "Replace token 1 by this word"),
     ],
 )
 def test_what_is_typed_into_the_other_boxes_is_never_markup(app: Driver, stage: str, label: str) -> None:

@@ -12,12 +12,15 @@ from gemma_viz.figures import head_output as draw_head_output
 from gemma_viz.figures import key_value_cache as draw_cache
 from gemma_viz.figures import mask as draw_mask
 from gemma_viz.figures import mlp as draw_mlp
+from gemma_viz.figures import mlp_alone as draw_mlp_alone
+from gemma_viz.figures import neuron as draw_neuron
 from gemma_viz.figures import output as draw_output
 from gemma_viz.figures import positions as draw_positions
 from gemma_viz.figures import residual as draw_residual
 from gemma_viz.figures import rope as draw_rope
 from gemma_viz.figures import sampling as draw_sampling
 from gemma_viz.figures import tokenization as draw_tokenization
+from gemma_viz.figures import toy_mlp as draw_toy_mlp
 from gemma_viz.figures import wavelengths as draw_wavelengths
 from gemma_viz.sampling import Sampling
 from gemma_viz.stages import (
@@ -29,12 +32,15 @@ from gemma_viz.stages import (
     key_value_cache,
     mask,
     mlp,
+    mlp_alone,
+    neuron,
     output,
     positions,
     residual,
     rope,
     sampling,
     tokenization,
+    toy_mlp,
     vocabulary,
 )
 from gemma_viz.stages import wavelengths as waves
@@ -53,6 +59,9 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
     names, label = labels(cap), labels(cap)[position]
     head = attention.head(cap, 1, 2, position)
     neurons = mlp.neurons(cap, 1, position)
+    read, toy = neuron.reads(cap.model, 1, 3).gate, toy_mlp.drawn(1)
+    other = max(position - 1, 0)
+    line = mlp_alone.between(cap, 1, position, other)
     predictions = output.predictions(cap)
     texts = [[visible(text) for text in row] for row in predictions.texts]
     compared = output.compare(cap, cap.model.capture(cap.text, gv.Edits(rope=False)), position)
@@ -134,7 +143,21 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
         "mlp.gelu_curve": draw_mlp.gelu_curve(neurons),
         "mlp.gate_and_up": draw_mlp.gate_and_up(neurons, label),
         "mlp.most_active": draw_mlp.most_active(neurons, label),
-        "mlp.over_prompt": draw_mlp.over_prompt(mlp.activations(cap, 1, 3), names, 3, position),
+        "mlp.distributions": draw_mlp.distributions(neurons, label),
+        "mlp.most_carrying": draw_mlp.most_carrying(neurons, label),
+        "mlp.cumulative": draw_mlp.cumulative(neurons, label),
+        "neuron.over_prompt": draw_neuron.over_prompt(neuron.activations(cap, 1, 3), names, 3, position),
+        "neuron.extremes": draw_neuron.extremes(read, read.highest, read.lowest, "Reads", "gate"),
+        "mlp_alone.differences": draw_mlp_alone.differences(
+            mlp_alone.alone(cap, 1, position, other, 5), names, position
+        ),
+        "mlp_alone.one_neuron": draw_mlp_alone.one_neuron(line, (label, names[other])),
+        "mlp_alone.components": draw_mlp_alone.components(line, (label, names[other])),
+        "toy_mlp.surface": draw_toy_mlp.surface(toy_mlp.plane("GeGLU", toy), toy, "GeGLU", 0.5),
+        "toy_mlp.regions": draw_toy_mlp.regions(toy_mlp.plane("ReLU", toy), toy, toy_mlp.n_regions(toy)),
+        "toy_mlp.along": draw_toy_mlp.along(toy_mlp.along(toy, 0.5), 0.5, "ReLU"),
+        "toy_mlp.activations": draw_toy_mlp.activations(toy_mlp.activations()),
+        "toy_mlp.difference": draw_toy_mlp.difference(toy_mlp.activations()),
         "output.next_tokens": draw_output.next_tokens(
             texts[position], predictions.probabilities[position], predictions.logits[position]
         ),
@@ -161,7 +184,7 @@ def test_every_figure_has_title_axis_labels_and_an_alternative_text(short: dict[
     unlabelled_by_design = [
         *("next_tokens", "nearest", "reads", "scores", "vectors", "lengths", "side_by_side", "products"),
         *("weighted_values", "weight_and_moved", "raised_and_lowered", "sharing", "cache"),
-        *("steps", "line", "drawn", "largest_parts"),
+        *("steps", "line", "drawn", "largest_parts", "extremes"),
     ]
     for name, figure in short.items():
         assert figure.layout.title.text, name

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from gemma_viz.stages.attribution import Split
+from gemma_viz.stages.mlp_alone import Alone, Slice
 from gemma_viz.stages.output import Comparison, Predictions, Sharpness
 from gemma_viz.stages.positions import ChangedPatterns
 from gemma_viz.stages.rope import Contributions, ScoreByDistance
 from gemma_viz.stages.sampling import Choice
-from gemma_viz.ui import words, words_output, words_rope
+from gemma_viz.ui import words, words_mlp, words_output, words_rope
 
 
 def comparison(baseline: list[float], edited: list[float], kl: float) -> Comparison:
@@ -278,3 +279,57 @@ def test_a_sum_and_its_difference_are_said_as_they_are() -> None:
     said = words_output.added_up(values, before_cap=True, dtype="float32")
     assert "The 4 parts add up to **4.00000**; the model has **4.00100** before the soft-cap" in said
     assert "1.0e-03" in said
+
+
+def alone(**changed: object) -> Alone:
+    zeros = np.zeros(4, np.float32)
+    values = {
+        "input_change": zeros,
+        "output_change": np.array([0, 0.5, 0.2, 0], np.float32),
+        "own_difference": 0.0,
+        "alone_difference": 2e-6,
+        "largest_output": 10.0,
+        "whole_run_change": 0.3,
+        "input_rms": 1.5,
+    }
+    return Alone(**(values | changed))  # type: ignore[arg-type]
+
+
+def test_a_token_by_itself_is_said_to_be_what_the_numbers_say() -> None:
+    said = words_mlp.by_itself(alone(), "x")
+    assert "is the same in every bit: the largest difference is **0**" in said
+    assert "The output of 2 other tokens differs." in said
+    assert "gets this output too, up to 2.0e-06, which is rounding" in said
+    rounded = words_mlp.by_itself(alone(own_difference=1e-5, output_change=np.full(4, 1e-6)), "x")
+    assert "is the same up to rounding: the largest difference is **1.0e-05**, the largest value 10" in rounded
+    assert "The output of 3 other tokens differs." in rounded
+    assert "differs, by **2** at most" in words_mlp.by_itself(alone(own_difference=2.0), "x")
+    assert "No other output differs either." in words_mlp.by_itself(alone(output_change=np.zeros(4)), "x")
+    assert "rounding" not in words_mlp.by_itself(alone(alone_difference=3.0), "x")
+
+
+def test_what_attention_has_brought_is_said_only_where_it_has() -> None:
+    assert "differs by an RMS of 0.3, where the input’s own is 1.5" in words_mlp.through_attention(alone(), "x")
+    assert "is the same too" in words_mlp.through_attention(alone(whole_run_change=0.0), "x")
+
+
+@pytest.mark.parametrize(
+    ("n", "said"),
+    [(0, "None of the 80 gates"), (1, "**1 gate changes"), (9, "**9 of the 80"), (60, "would be 60 kinks")],
+)
+def test_kinks_on_the_way_are_counted(n: int, said: str) -> None:
+    line, two = np.zeros(3, np.float32), np.zeros((1, 3), np.float32)
+    values = Slice(line, np.array([0]), two, two, n, 5, line, line, line, line)
+    assert said in words_mlp.on_the_way(values, 80)
+
+
+def test_a_marked_token_stands_in_one_line_of_its_text() -> None:
+    assert words_mlp.marked("I\nwant", " to", " move") == "I⏎want« to» move"
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("linear", "one region"), ("ReLU", "flat"), ("ReGLU", "quadratic"), ("GeGLU", "smoothly")]
+)
+def test_each_kind_of_toy_is_described(kind: str, said: str) -> None:
+    assert said in words_mlp.toy_regions(kind, 5, 12)
+    assert kind == "linear" or "**12 regions**" in words_mlp.toy_regions(kind, 5, 12)

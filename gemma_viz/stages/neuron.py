@@ -1,0 +1,212 @@
+"""One neuron of an MLP: where it is strong, which tokens it reads, and which it writes.
+
+The shipped text, `gemma_viz/corpus.txt`, was written for this project and is under its licence, Apache 2.0.
+"""
+
+from dataclasses import dataclass
+from importlib.resources import files
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from gemma_viz.capture import Capture, norm_factors
+from gemma_viz.edits import UNCHANGED
+from gemma_viz.instrument import Run, norm_before_mlp, running
+from gemma_viz.model import ROWS_AT_ONCE, Model
+from gemma_viz.stages import Floats, to_numpy
+from gemma_viz.tokens import tokenize
+
+LONGEST_PIECE = 256  # tokens; positions in a piece fit into a byte
+FIRINGS = 10
+CONTEXT = 10  # tokens on either side
+
+
+@dataclass(frozen=True)
+class Extremes:
+    """The vocabulary tokens with the largest and with the smallest values of something.
+
+    Only entries that stand for text; a model never sees or says those that are kept free.
+
+    highest, lowest: tuples of str, texts of tokens, the most extreme first
+    highest_values, lowest_values: float32 [k]
+    """
+
+    highest: tuple[str, ...]
+    lowest: tuple[str, ...]
+    highest_values: Floats
+    lowest_values: Floats
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What a neuron would be given if the stream held a token's embedding row and nothing else.
+
+    gate, up: Extremes. A value is the product of the neuron's row of the gate (up) projection with the rescaled
+        embedding row after the layer's norm before the MLP
+    """
+
+    gate: Extremes
+    up: Extremes
+
+
+@dataclass(frozen=True)
+class Writes:
+    """What a neuron does to the next token's logits directly, past all later layers.
+
+    logits: Extremes, change of the logits for each 1 of activation, less its average over the vocabulary: its column
+        of the down-projection times the factors of the norm after the MLP (Gemma 2, 3) and of the final norm as they
+        were at one position of the prompt, through the output projection (before any soft-cap)
+    activation: float, what it really is at that position
+    """
+
+    logits: Extremes
+    activation: float
+
+
+@dataclass(frozen=True)
+class Firing:
+    """One token on which a neuron is strong.
+
+    before, token, after: str, the text around it, its own and what follows; activation: float, gelu(gate) * up
+    """
+
+    before: str
+    token: str
+    after: str
+    activation: float
+
+
+@dataclass(frozen=True)
+class StrongestInPiece:
+    """For every neuron of every layer the tokens of one piece of text on which it is strongest, by |activation|.
+
+    ids: int32 [position], the piece
+    activations: float32 [layer, neuron, k], the strongest first; positions: uint8 [layer, neuron, k]
+    """
+
+    ids: npt.NDArray[np.int32]
+    activations: Floats
+    positions: npt.NDArray[np.uint8]
+
+
+def activations(cap: Capture, layer: int, neuron: int) -> Floats:
+    """float32 [position], the product gelu(gate) * up of one neuron for every token."""
+    return to_numpy(cap.mlp(layer).act[:, neuron])
+
+
+def reads(model: Model, layer: int, neuron: int, k: int = 8) -> Reads:
+    """Which tokens a neuron's gate and up would be most and least for, by their embedding rows alone."""
+    module, spec = model.hf.model.layers[layer], model.spec
+    weight = norm_before_mlp(module, spec).weight.detach().float()
+    rows = torch.stack([module.mlp.gate_proj.weight[neuron], module.mlp.up_proj.weight[neuron]]).detach().float()
+    products = _with_all_rows(model.embedding, rows * (1 + weight))  # [2, vocab_size]
+    mean_square = (model.row_norms * spec.embedding_scale).pow(2) / spec.d_model
+    gate, up = products * spec.embedding_scale * (mean_square + spec.norm_eps).rsqrt()
+    text = _text_ids(model)
+    return Reads(_extremes(model, gate, text, k), _extremes(model, up, text, k))
+
+
+def writes(cap: Capture, layer: int, neuron: int, position: int, k: int = 8) -> Writes:
+    """Which tokens a neuron raises and lowers directly, with the scales of one position of the prompt."""
+    model, values = cap.model, cap.mlp(layer)
+    module = model.hf.model.layers[layer]
+    direction = module.mlp.down_proj.weight[:, neuron].detach().float().cpu()  # [d_model]
+    if model.spec.post_norms:
+        direction = direction * norm_factors(module.post_feedforward_layernorm, values.projected[position])
+    direction = direction * norm_factors(model.hf.model.norm, cap.resid_post(-1)[position])
+    logits = _with_all_rows(model.hf.lm_head.weight.detach(), direction[None].to(model.device))[0]
+    return Writes(_extremes(model, logits - logits.mean(), _text_ids(model), k), float(values.act[position, neuron]))
+
+
+def strongest_in_prompt(cap: Capture, layer: int, neuron: int) -> tuple[Firing, ...]:
+    """The tokens of the prompt on which a neuron is strongest."""
+    act = activations(cap, layer, neuron)
+    order = np.argsort(-np.abs(act), kind="stable")[:FIRINGS]
+    texts = [token.text for token in cap.tokens]
+    return tuple(_firing(texts, int(position), float(act[position])) for position in order)
+
+
+def shipped_pieces(model: Model) -> tuple[tuple[int, ...], ...]:
+    """The shipped text as token ids, a paragraph a piece; what is longer than a piece may be is cut.
+
+    Where the tokenizer begins a text with a token of its own (<bos>), every piece begins with it.
+    """
+    longest = min(LONGEST_PIECE, model.token_limit)
+    text = files("gemma_viz").joinpath("corpus.txt").read_text(encoding="utf-8")
+    pieces: list[tuple[int, ...]] = []
+    for paragraph in text.strip().split("\n\n\n"):
+        tokens = tokenize(model.tokenizer, paragraph, limit=len(text))
+        first = tuple(token.id for token in tokens[:1] if token.span is None)
+        ids = tuple(token.id for token in tokens[len(first) :])
+        step = longest - len(first)
+        pieces += [first + ids[start : start + step] for start in range(0, len(ids), step)]
+    return tuple(pieces)
+
+
+def strongest_in_piece(model: Model, ids: tuple[int, ...]) -> StrongestInPiece:
+    """Run one piece of text and keep, for every neuron, the tokens on which it is strongest.
+
+    The first token is left out: it is the same in every piece, and so would take many of the places.
+    """
+    run = Run(("act",), UNCHANGED)
+    with running(run):
+        model.forward(torch.tensor(ids))
+    found = [_strongest(run.values["act", layer][0, 1:]) for layer in range(model.spec.n_layers)]
+    return StrongestInPiece(
+        ids=np.array(ids, np.int32),
+        activations=np.stack([to_numpy(activations) for activations, _ in found]),
+        positions=np.stack([positions.cpu().numpy() + 1 for _, positions in found]).astype(np.uint8),
+    )
+
+
+def strongest_in_pieces(model: Model, pieces: list[StrongestInPiece], layer: int, neuron: int) -> tuple[Firing, ...]:
+    """The tokens of all pieces on which one neuron is strongest."""
+    candidates = [
+        (float(activation), piece, int(position))
+        for piece in pieces
+        for activation, position in zip(piece.activations[layer, neuron], piece.positions[layer, neuron], strict=True)
+    ]
+    strongest = sorted(candidates, key=lambda candidate: -abs(candidate[0]))[:FIRINGS]
+    return tuple(
+        _firing([model.token_text(id) for id in piece.ids.tolist()], position, activation)
+        for activation, piece, position in strongest
+    )
+
+
+def _strongest(act: Tensor) -> tuple[Tensor, Tensor]:
+    """Activations and positions, both [neuron, k], from [position, neuron]."""
+    by_neuron = act.float().T.contiguous()
+    positions = by_neuron.abs().topk(min(FIRINGS, by_neuron.shape[1])).indices
+    return by_neuron.gather(1, positions), positions
+
+
+def _firing(texts: list[str], position: int, activation: float) -> Firing:
+    before = texts[max(0, position - CONTEXT) : position]
+    after = texts[position + 1 : position + 1 + CONTEXT]
+    return Firing("".join(before), texts[position], "".join(after), activation)
+
+
+def _with_all_rows(table: Tensor, directions: Tensor) -> Tensor:
+    """Products of some directions [n, d_model] with every row of a table: float32 [n, vocab_size]."""
+    # A block at a time: in bfloat16 models a whole float32 copy would be a second model.
+    return torch.cat([directions @ block.float().T for block in torch.split(table, ROWS_AT_ONCE)], dim=1)
+
+
+def _text_ids(model: Model) -> Tensor:
+    """int64 [n_text], the ids of entries that stand for text."""
+    return torch.tensor([id for id, kind in enumerate(model.vocabulary.kinds) if kind in ("text", "byte")])
+
+
+def _extremes(model: Model, values: Tensor, among: Tensor, k: int) -> Extremes:
+    """values: float32 [vocab_size]; among: int64, the ids that count."""
+    candidates = values.cpu()[among]
+    k = min(k, len(candidates) // 2)
+    high, low = candidates.topk(k), candidates.topk(k, largest=False)
+    return Extremes(
+        highest=tuple(map(model.token_text, among[high.indices].tolist())),
+        lowest=tuple(map(model.token_text, among[low.indices].tolist())),
+        highest_values=to_numpy(high.values),
+        lowest_values=to_numpy(low.values),
+    )
