@@ -154,6 +154,7 @@ def one_query(page: Page, layer: int, chosen: int) -> None:
     with right:
         panels.chart(draw.reads(values, page.labels), key="reads")
     panels.chart(draw.weighted_values(values, page.labels), key="weighted_values")
+    st.markdown(words_attention.shapes(spec, len(page.cap)))
     with st.expander("All tokens as a table, hidden ones too"):
         st.dataframe(
             pd.DataFrame(

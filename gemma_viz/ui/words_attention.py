@@ -42,6 +42,18 @@ def score_in_numbers(values: Query, labels: Sequence[str], query: int, key: int,
     )
 
 
+def shapes(spec: ModelSpec, n_positions: int) -> str:
+    """The shapes of one layer's attention, step by step, in Markdown."""
+    heads, n, width = spec.n_heads, n_positions, spec.d_head
+    shared = f"{spec.n_kv_heads} key/value head{'s' if spec.n_kv_heads > 1 else ''}"
+    return (
+        f"In shapes, for all heads of the layer at once: queries `[{heads}, {n}, {width}]` times keys "
+        f"`[{spec.n_kv_heads}, {n}, {width}]` ({shared}) make scores `[{heads}, {n}, {n}]`; scaled, masked and through "
+        f"the softmax they are the pattern, `[{heads}, {n}, {n}]`; times values `[{spec.n_kv_heads}, {n}, {width}]` "
+        f"that is z, `[{heads}, {n}, {width}]`. The code below does exactly this."
+    )
+
+
 def moved(values: Query, labels: Sequence[str]) -> str:
     """Whether the key with the largest weight is also the one that moves most, in Markdown."""
     amounts = values.weights * values.value_norms
