@@ -9,6 +9,7 @@ from gemma_viz.figures import attention as draw
 from gemma_viz.figures import head_output as draw_output
 from gemma_viz.figures import key_value_cache as draw_cache
 from gemma_viz.figures import mask as draw_mask
+from gemma_viz.figures.extremes import extremes as draw_extremes
 from gemma_viz.stages.attention import arcs, check_attention, head, query
 from gemma_viz.stages.embedding import token_of_word
 from gemma_viz.stages.head_output import direct_effect, head_outputs
@@ -186,11 +187,13 @@ def what_it_moves(page: Page, layer: int, chosen: int) -> None:
         panels.chart(draw_output.by_head(outputs, chosen), key="by_head")
         st.caption("The number on a bar is the cosine of the addition to the stream: below 0 it takes away from it.")
     st.markdown(words_attention.head_output(outputs, layer, chosen, page.label, page.cap.model.spec))
-    raised, lowered = ([visible(text) for text in texts] for texts in (effect.raised_texts, effect.lowered_texts))
-    panels.chart(draw_output.raised_and_lowered(effect, raised, lowered, f"layer {layer}, head {chosen}"), key="raised")
+    raised, lowered = ([visible(text) for text in texts] for texts in (effect.highest, effect.lowest))
+    title = f"Next tokens that layer {layer}, head {chosen} raises and lowers by itself"
+    panels.chart(draw_extremes(effect, raised, lowered, title, "change of the logit"), key="raised")
     st.caption(
         "The head's addition goes straight to the output projection, with the final norm's division as it is for the "
-        "whole stream. Later layers read it too, and what they make of it is not in this picture."
+        "whole stream; shown is the change of each logit, compared with the average of all. Later layers read it too, "
+        "and what they make of it is not in this picture."
     )
 
 

@@ -9,6 +9,7 @@ from gemma_viz.figures import mlp as draw
 from gemma_viz.figures import mlp_alone as draw_alone
 from gemma_viz.figures import neuron as draw_neuron
 from gemma_viz.figures import toy_mlp as draw_toy
+from gemma_viz.figures.extremes import extremes as draw_extremes
 from gemma_viz.stages.embedding import token_of_word
 from gemma_viz.stages.mlp import MOST, Neurons, check_mlp, neurons
 from gemma_viz.stages.mlp_alone import alone, between
@@ -141,7 +142,7 @@ def one_neuron(page: Page, layer: int, values: Neurons) -> None:
     for column, (title, extremes, quantity) in zip(columns, shown, strict=True):
         highest, lowest = ([visible(text) for text in texts] for texts in (extremes.highest, extremes.lowest))
         with column:
-            panels.chart(draw_neuron.extremes(extremes, highest, lowest, title, quantity), key=title)
+            panels.chart(draw_extremes(extremes, highest, lowest, title, quantity), key=title)
 
 
 def by_itself(page: Page, layer: int) -> None:

@@ -26,18 +26,27 @@ DISTANCES_SHOWN = 64
 
 def pattern(values: Head, labels: Sequence[str], query: int) -> go.Figure:
     """Heatmap of one head's pattern; of long prompts the part around the query."""
-    shown = values.shown
+    return pattern_heatmap(values.pattern, values.shown, labels, query, "This head's pattern", height=520)
+
+
+def pattern_heatmap(
+    weights: Floats, shown: range, labels: Sequence[str], query: int, title: str, height: int
+) -> go.Figure:
+    """Heatmap of attention weights, with the row of one query framed.
+
+    weights: float32 [len(shown), len(shown)], query by key; labels: of all tokens
+    """
     names = labels[shown.start : shown.stop]
     hover = token_hover(names, shown.start)
     few = len(names) <= 128  # names in every cell's hover would outgrow the picture itself
     figure = go.Figure(
         go.Heatmap(
-            z=values.pattern,
+            z=weights,
             x=np.array(shown),
             y=np.array(shown),
             zmin=0,
             # In a long row no weight is near 1; the scale beside the picture says where its own ends.
-            zmax=1 if few else float(np.nanquantile(values.pattern, 0.999)),
+            zmax=1 if few else float(np.nanquantile(weights, 0.999)),
             colorscale=colour_scale(SEQUENTIAL),
             colorbar={"title": {"text": "weight"}, "thickness": 12},
             customdata=[[f"{q} looks at {k}" for k in hover] for q in hover] if few else None,
@@ -55,17 +64,17 @@ def pattern(values: Head, labels: Sequence[str], query: int) -> go.Figure:
     )
     figure.update_xaxes(showgrid=False, **token_axis(names, shown.start))
     figure.update_yaxes(showgrid=False, autorange="reversed", **token_axis(names, shown.start))
-    row = values.pattern[query - shown.start]
-    strongest = int(np.nanargmax(row))
+    row = weights[query - shown.start]
+    strongest = int(np.nanargmax(row)) if np.isfinite(row).any() else 0
     cut = f", tokens {shown.start} to {shown.stop - 1}" if len(names) < len(labels) else ""
     return finish(
         figure,
-        title=f"This head's pattern{cut}",
+        title=f"{title}{cut}",
         x="key: the token looked at",
         y="query: the token that looks",
-        alt=f"Heatmap of attention weights. The selected token {labels[query]} looks most at {names[strongest]}, "
-        f"with a weight of {row[strongest]:.2f}.",
-        height=520,
+        alt=f"Heatmap of attention weights, {title}. The selected token {labels[query]} looks most at "
+        f"{names[strongest]}, with a weight of {row[strongest]:.2f}, of those shown.",
+        height=height,
     )
 
 

@@ -1,4 +1,4 @@
-"""What heads move, drawn: weights beside what they move, the heads' additions, and the tokens raised and lowered."""
+"""What heads move, drawn: weights beside what they move, and the heads' additions."""
 
 from collections.abc import Sequence
 
@@ -6,9 +6,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from gemma_viz.figures.attention import key_axis
-from gemma_viz.figures.style import CATEGORICAL, finish, plain
+from gemma_viz.figures.style import CATEGORICAL, finish
 from gemma_viz.stages.attention import Query
-from gemma_viz.stages.head_output import DirectEffect, HeadOutputs
+from gemma_viz.stages.head_output import HeadOutputs
 
 
 def weight_and_moved(values: Query, labels: Sequence[str]) -> go.Figure:
@@ -73,29 +73,4 @@ def by_head(values: HeadOutputs, chosen: int) -> go.Figure:
         alt=f"Bars of the lengths that {len(heads)} heads add to the stream; head {chosen} adds "
         f"{values.lengths[chosen]:.1f}.",
         height=340,
-    )
-
-
-def raised_and_lowered(values: DirectEffect, raised: Sequence[str], lowered: Sequence[str], what: str) -> go.Figure:
-    """Bars: the tokens whose logits a vector moves most, up and down. raised, lowered: their labels."""
-    names = [*raised, *lowered[::-1]]
-    changes = np.concatenate([values.raised_by, values.lowered_by[::-1]])
-    places = list(range(len(names)))
-    figure = go.Figure(
-        go.Bar(
-            x=changes,
-            y=places,
-            orientation="h",
-            marker_color=[CATEGORICAL[2] if change > 0 else CATEGORICAL[4] for change in changes],
-            hovertemplate="logit %{x:+.3f}<extra></extra>",
-        )
-    )
-    figure.update_yaxes(autorange="reversed", tickmode="array", tickvals=places, ticktext=[plain(x) for x in names])
-    return finish(
-        figure,
-        title=f"Next tokens that {what} raises and lowers by itself",
-        x="change of the logit",
-        y="",
-        alt=f"Bars of logit changes: raised most {', '.join(raised[:3])}; lowered most {', '.join(lowered[:3])}.",
-        height=110 + 22 * len(names),
     )

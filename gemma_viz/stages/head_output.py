@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 from torch.nn.functional import cosine_similarity
 
 from gemma_viz.capture import Capture
 from gemma_viz.stages import Floats, to_numpy
+from gemma_viz.stages.extremes import Extremes, extremes
 
 TOKENS_NAMED = 10
 
@@ -26,22 +25,6 @@ class HeadOutputs:
     update_length: float
 
 
-@dataclass(frozen=True)
-class DirectEffect:
-    """What a vector in the stream adds to the logits by itself, later layers aside.
-
-    raised, lowered: int [k], the ids of the tokens whose logits it moves most, up and down
-    raised_texts, lowered_texts: tuples of str; raised_by, lowered_by: float32 [k]
-    """
-
-    raised: npt.NDArray[np.int64]
-    raised_texts: tuple[str, ...]
-    raised_by: Floats
-    lowered: npt.NDArray[np.int64]
-    lowered_texts: tuple[str, ...]
-    lowered_by: Floats
-
-
 def head_outputs(cap: Capture, layer: int, position: int) -> HeadOutputs:
     """What the heads of a layer add to the stream of one token."""
     outputs, stream = cap.head_outputs(layer, position), cap.resid_pre(layer)[position]
@@ -53,16 +36,10 @@ def head_outputs(cap: Capture, layer: int, position: int) -> HeadOutputs:
     )
 
 
-def direct_effect(cap: Capture, layer: int, head: int, position: int, k: int = TOKENS_NAMED) -> DirectEffect:
-    """Which vocabulary tokens a head's output raises and lowers after a position."""
+def direct_effect(cap: Capture, layer: int, head: int, position: int, k: int = TOKENS_NAMED) -> Extremes:
+    """Which tokens a head's output raises and lowers after a position, later layers aside.
+
+    The values are changes of the logits, less their average over the vocabulary: a softmax sees differences only.
+    """
     logits = cap.direct_logits(cap.head_outputs(layer, position)[[head]], position)[0]
-    raised, lowered = logits.topk(min(k, len(logits))), (-logits).topk(min(k, len(logits)))
-    texts = cap.model.token_text
-    return DirectEffect(
-        raised=raised.indices.numpy(),
-        raised_texts=tuple(map(texts, raised.indices.tolist())),
-        raised_by=to_numpy(raised.values),
-        lowered=lowered.indices.numpy(),
-        lowered_texts=tuple(map(texts, lowered.indices.tolist())),
-        lowered_by=to_numpy(-lowered.values),
-    )
+    return extremes(cap.model, logits - logits.mean(), k)

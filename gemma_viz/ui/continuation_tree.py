@@ -17,7 +17,7 @@ _mount = st.components.v2.component(
     "gemma_viz_continuation_tree",
     html='<div class="tree" role="listbox" aria-label="Generated texts"></div>',
     css=(_HERE / "continuation_tree.css").read_text(encoding="utf-8"),
-    js=(_HERE / "continuation_tree.js").read_text(encoding="utf-8"),
+    js="".join((_HERE / name).read_text(encoding="utf-8") for name in ("listbox.js", "continuation_tree.js")),
 )
 
 

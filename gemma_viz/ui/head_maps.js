@@ -1,4 +1,4 @@
-// Small attention maps as a listbox: one tab stop, arrow keys move, Enter and Space choose, as a click does.
+// Small attention maps as a listbox; listbox.js stands before this.
 
 const PATIENCE_MS = 1500; // how long the person's choice outranks what an older run of the page says
 
@@ -11,11 +11,12 @@ export default function ({ data, parentElement, setTriggerValue }) {
     draw(grid, data);
     grid.choice = null;
   }
-  listen(grid);
+  const rowLength = (options) => grid.columns || perRow(options);
+  listenToOptions(grid, ".map", (option) => choose(grid, option), rowLength);
   const own = grid.choice;
   if (own && own.at !== data.chosen && performance.now() < own.until) return;
   grid.choice = null;
-  mark(grid, data.chosen);
+  markChosen(grid, grid.querySelector(`[data-at="${data.chosen}"]`), grid.querySelector(".map"));
 }
 
 function draw(grid, { side, maps, heads, columns, palette }) {
@@ -51,11 +52,10 @@ function option(head, at, canvas, named) {
   return option;
 }
 
+// The chosen option says its layer and head itself, so these are for the eyes only.
 function label(kind, text) {
-  const span = document.createElement("span");
-  span.className = kind;
-  span.textContent = text;
-  if (kind !== "name" && kind !== "number") span.setAttribute("aria-hidden", "true");
+  const span = part(kind, text);
+  span.setAttribute("aria-hidden", "true");
   return span;
 }
 
@@ -84,55 +84,16 @@ function picture(map, side, colours) {
   return canvas;
 }
 
-function listen(grid) {
-  if (grid.listening) return;
-  grid.listening = true;
-  grid.addEventListener("click", (event) => {
-    const option = event.target.closest(".map");
-    if (option) choose(grid, Number(option.dataset.at));
-  });
-  grid.addEventListener("keydown", (event) => {
-    const option = event.target.closest(".map");
-    if (!option) return;
-    const here = Number(option.dataset.at);
-    if (event.key === "Enter" || event.key === " ") {
-      event.preventDefault();
-      return choose(grid, here);
-    }
-    const options = grid.querySelectorAll(".map");
-    const down = grid.columns || perRow(options);
-    const moves = { ArrowRight: here + 1, ArrowLeft: here - 1, ArrowDown: here + down, ArrowUp: here - down };
-    const target = { ...moves, Home: 0, End: options.length - 1 }[event.key];
-    if (target === undefined) return;
-    event.preventDefault();
-    const next = options[Math.min(Math.max(target, 0), options.length - 1)];
-    makeTabStop(grid, next);
-    next.focus();
-  });
-}
-
 function perRow(options) {
   const top = options[0].offsetTop;
   const wrapped = [...options].findIndex((option) => option.offsetTop > top);
   return wrapped < 0 ? options.length : wrapped;
 }
 
-function choose(grid, at) {
+function choose(grid, option) {
+  const at = Number(option.dataset.at);
   grid.choice = { at, until: performance.now() + PATIENCE_MS };
-  mark(grid, at);
-  grid.querySelector(`[data-at="${at}"]`).focus({ preventScroll: true });
+  markChosen(grid, option);
+  option.focus({ preventScroll: true });
   grid.send(at);
-}
-
-function mark(grid, at) {
-  grid.querySelector("[aria-selected=true]")?.setAttribute("aria-selected", "false");
-  const option = at === null ? null : grid.querySelector(`[data-at="${at}"]`);
-  option?.setAttribute("aria-selected", "true");
-  makeTabStop(grid, option ?? grid.querySelector(".map"));
-}
-
-function makeTabStop(grid, option) {
-  const before = grid.querySelector("[tabindex='0']");
-  if (before) before.tabIndex = -1;
-  if (option) option.tabIndex = 0;
 }

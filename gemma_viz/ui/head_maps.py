@@ -17,7 +17,7 @@ _mount = st.components.v2.component(
     "gemma_viz_head_maps",
     html='<div class="maps" role="listbox" aria-label="Attention heads"></div>',
     css=(_HERE / "head_maps.css").read_text(encoding="utf-8"),
-    js=(_HERE / "head_maps.js").read_text(encoding="utf-8"),
+    js="".join((_HERE / name).read_text(encoding="utf-8") for name in ("listbox.js", "head_maps.js")),
 )
 
 

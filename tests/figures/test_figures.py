@@ -22,6 +22,7 @@ from gemma_viz.figures import sampling as draw_sampling
 from gemma_viz.figures import tokenization as draw_tokenization
 from gemma_viz.figures import toy_mlp as draw_toy_mlp
 from gemma_viz.figures import wavelengths as draw_wavelengths
+from gemma_viz.figures.extremes import extremes as draw_extremes
 from gemma_viz.sampling import Sampling
 from gemma_viz.stages import (
     attention,
@@ -70,7 +71,6 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
     similar = embedding.word_similarity(cap.model, (("the", "cat", "red"), ("to", "it", "move")))
     smaller = [vocabulary.smaller_vocabulary(cap.model, cap.text, size) for size in vocabulary.sizes(cap.model)[::4]]
     query = attention.query(cap, 1, 2, position)
-    effect = head_output.direct_effect(cap, 1, 2, position)
     profile = heads.layer_heads(cap, 1).measures.profile[2]
     scales = residual.residual(by_layer(residual.layer_scales, cap), cap.model.spec)
     lengths = by_layer(waves.pair_lengths, cap)
@@ -116,9 +116,6 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
         "attention.weighted_values": draw_attention.weighted_values(query, names),
         "head_output.weight_and_moved": draw_head_output.weight_and_moved(query, names),
         "head_output.by_head": draw_head_output.by_head(head_output.head_outputs(cap, 1, position), 2),
-        "head_output.raised_and_lowered": draw_head_output.raised_and_lowered(
-            effect, [visible(x) for x in effect.raised_texts], [visible(x) for x in effect.lowered_texts], "a head"
-        ),
         "mask.masked_scores": draw_mask.masked_scores(mask.all_scores(cap, 1, 2, position), names),
         "mask.shape": draw_mask.shape(mask.mask_shape(300, len(cap))),
         "mask.later_token": draw_mask.later_token(
@@ -147,7 +144,7 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
         "mlp.most_carrying": draw_mlp.most_carrying(neurons, label),
         "mlp.cumulative": draw_mlp.cumulative(neurons, label),
         "neuron.over_prompt": draw_neuron.over_prompt(neuron.activations(cap, 1, 3), names, 3, position),
-        "neuron.extremes": draw_neuron.extremes(read, read.highest, read.lowest, "Reads", "gate"),
+        "extremes.extremes": draw_extremes(read, read.highest, read.lowest, "Reads", "gate"),
         "mlp_alone.differences": draw_mlp_alone.differences(
             mlp_alone.alone(cap, 1, position, other, 5), names, position
         ),
@@ -183,7 +180,7 @@ def short(embedded: gv.Model) -> dict[str, go.Figure]:
 def test_every_figure_has_title_axis_labels_and_an_alternative_text(short: dict[str, go.Figure]) -> None:
     unlabelled_by_design = [
         *("next_tokens", "nearest", "reads", "scores", "vectors", "lengths", "side_by_side", "products"),
-        *("weighted_values", "weight_and_moved", "raised_and_lowered", "sharing", "cache"),
+        *("weighted_values", "weight_and_moved", "sharing", "cache"),
         *("steps", "line", "drawn", "largest_parts", "extremes"),
     ]
     for name, figure in short.items():

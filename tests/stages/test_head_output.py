@@ -25,9 +25,11 @@ def test_a_heads_direct_effect_is_what_the_logits_lose_without_it(cap: gv.Captur
     unembed = cap.model.hf.lm_head.weight.detach().double()
     without = stream - cap.head_outputs(3, 5)[1].double()
     change = (unembed @ (stream * factors) - unembed @ (without * factors)).float()
-    order = torch.argsort(change, descending=True)
-    assert values.raised.tolist() == order[:4].tolist()
-    assert values.lowered.tolist() == order.flip(0)[:4].tolist()
-    np.testing.assert_allclose(values.raised_by, change[values.raised].numpy(), rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(values.lowered_by, change[values.lowered].numpy(), rtol=1e-3, atol=1e-3)
-    assert values.raised_texts == tuple(map(cap.model.token_text, values.raised.tolist()))
+    change -= change.mean()
+    order = [
+        id for id in torch.argsort(change, descending=True).tolist() if cap.model.vocabulary.kinds[id] != "special"
+    ]
+    assert values.highest == tuple(map(cap.model.token_text, order[:4]))
+    assert values.lowest == tuple(map(cap.model.token_text, order[::-1][:4]))
+    np.testing.assert_allclose(values.highest_values, change[order[:4]].numpy(), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(values.lowest_values, change[order[::-1][:4]].numpy(), rtol=1e-3, atol=1e-3)
