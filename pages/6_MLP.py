@@ -95,7 +95,7 @@ def one_neuron(page: Page, layer: int, values: Neurons) -> None:
 
     st.subheader("Where it is strongest")
     if page.view.choice("among", "In", list(TEXTS), format_func=TEXTS.__getitem__) == "prompt":
-        firings = live.values(strongest_in_prompt, page.cap, layer, neuron)
+        firings = strongest_in_prompt(page.cap, act)
     else:
         pieces = live.values(shipped_pieces, model)
         found = live.values_of_each(
@@ -170,8 +170,8 @@ def by_itself(page: Page, layer: int) -> None:
             f"the MLP of layer {layer} is given what it is given there, except that {token} has the input that it had "
             "in your prompt."
         )
-        with st.spinner("Running the changed prompt …"):
-            values = live.values(alone, page.cap, layer, page.position, other, new_id)
+        changed = live.with_token(page.cap, other, new_id)
+        values = live.values(alone, page.cap, changed, layer, page.position)
         panels.chart(draw_alone.differences(values, page.labels, page.position), key="differences")
         st.markdown(f"{words.by_itself(values, page.label)} {words.through_attention(values, page.label)}")
 

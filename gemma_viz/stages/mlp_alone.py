@@ -65,11 +65,9 @@ class Slice:
     neuron_relu: Floats
 
 
-def alone(cap: Capture, layer: int, position: int, other: int, new_id: int) -> Alone:
-    """Replace the token at `other` by the one with the id `new_id`, and look at the output at `position`."""
-    ids = cap.token_ids.tolist()
-    ids[other] = new_id
-    original, changed = cap.mlp(layer), cap.model.capture_ids(ids).mlp(layer)
+def alone(cap: Capture, changed_cap: Capture, layer: int, position: int) -> Alone:
+    """Look at the output at `position`, with the other tokens' inputs taken from a capture of the changed prompt."""
+    original, changed = cap.mlp(layer), changed_cap.mlp(layer)
     mixed = changed.input.clone()  # [position, d_model]
     mixed[position] = original.input[position]
     output = _run(cap.model, layer, mixed)["mlp_projected"]

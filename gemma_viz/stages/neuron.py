@@ -14,6 +14,7 @@ from torch import Tensor
 from gemma_viz.capture import Capture, norm_factors
 from gemma_viz.edits import UNCHANGED
 from gemma_viz.instrument import Run, norm_before_mlp, running
+from gemma_viz.linear import linear
 from gemma_viz.model import ROWS_AT_ONCE, Model
 from gemma_viz.stages import Floats, to_numpy
 from gemma_viz.tokens import tokenize
@@ -104,8 +105,7 @@ def reads(model: Model, layer: int, neuron: int, k: int = 8) -> Reads:
     products = _with_all_rows(model.embedding, rows * (1 + weight))  # [2, vocab_size]
     mean_square = (model.row_norms * spec.embedding_scale).pow(2) / spec.d_model
     gate, up = products * spec.embedding_scale * (mean_square + spec.norm_eps).rsqrt()
-    text = _text_ids(model)
-    return Reads(_extremes(model, gate, text, k), _extremes(model, up, text, k))
+    return Reads(_extremes(model, gate, k), _extremes(model, up, k))
 
 
 def writes(cap: Capture, layer: int, neuron: int, position: int, k: int = 8) -> Writes:
@@ -117,12 +117,11 @@ def writes(cap: Capture, layer: int, neuron: int, position: int, k: int = 8) -> 
         direction = direction * norm_factors(module.post_feedforward_layernorm, values.projected[position])
     direction = direction * norm_factors(model.hf.model.norm, cap.resid_post(-1)[position])
     logits = _with_all_rows(model.hf.lm_head.weight.detach(), direction[None].to(model.device))[0]
-    return Writes(_extremes(model, logits - logits.mean(), _text_ids(model), k), float(values.act[position, neuron]))
+    return Writes(_extremes(model, logits - logits.mean(), k), float(values.act[position, neuron]))
 
 
-def strongest_in_prompt(cap: Capture, layer: int, neuron: int) -> tuple[Firing, ...]:
-    """The tokens of the prompt on which a neuron is strongest."""
-    act = activations(cap, layer, neuron)
+def strongest_in_prompt(cap: Capture, act: Floats) -> tuple[Firing, ...]:
+    """The tokens of the prompt on which a neuron is strongest. act: its `activations`."""
     order = np.argsort(-np.abs(act), kind="stable")[:FIRINGS]
     texts = [token.text for token in cap.tokens]
     return tuple(_firing(texts, int(position), float(act[position])) for position in order)
@@ -191,16 +190,12 @@ def _firing(texts: list[str], position: int, activation: float) -> Firing:
 def _with_all_rows(table: Tensor, directions: Tensor) -> Tensor:
     """Products of some directions [n, d_model] with every row of a table: float32 [n, vocab_size]."""
     # A block at a time: in bfloat16 models a whole float32 copy would be a second model.
-    return torch.cat([directions @ block.float().T for block in torch.split(table, ROWS_AT_ONCE)], dim=1)
+    return torch.cat([linear(block.float(), directions) for block in torch.split(table, ROWS_AT_ONCE)]).T
 
 
-def _text_ids(model: Model) -> Tensor:
-    """int64 [n_text], the ids of entries that stand for text."""
-    return torch.tensor([id for id, kind in enumerate(model.vocabulary.kinds) if kind in ("text", "byte")])
-
-
-def _extremes(model: Model, values: Tensor, among: Tensor, k: int) -> Extremes:
-    """values: float32 [vocab_size]; among: int64, the ids that count."""
+def _extremes(model: Model, values: Tensor, k: int) -> Extremes:
+    """values: float32 [vocab_size]"""
+    among = torch.tensor(model.vocabulary.text_ids)
     candidates = values.cpu()[among]
     k = min(k, len(candidates) // 2)
     high, low = candidates.topk(k), candidates.topk(k, largest=False)

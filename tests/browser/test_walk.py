@@ -209,7 +209,7 @@ def test_the_toy_is_changed_and_drawn_anew(app: Driver) -> None:
     assert app.parameters["toy"].split("_")[:2] == ["305", "0.1"]
     app.tab.reload()
     app.settle()
-    expect(app.tab.get_by_role("slider", name="Gate: offset of the line")).to_have_attribute("aria-valuenow", "0.1")
+    expect(app.tab.get_by_role("slider", name="Gate: offset of the line")).to_have_value("0.1")
     app.tab.get_by_role("button", name="Draw others").click()
     app.settle()
     app.expect(parameters={"mlp": "toy", "toy_seed": "1"})
