@@ -180,7 +180,7 @@ def by_itself(page: Page, layer: int) -> None:
     st.markdown(
         f"The MLP of layer {layer} along the straight line from the input of {token} (t = 0) to that of "
         f"{words.code(other_label)} (t = 1), and half as far again on both sides. Gate and up are straight lines then; "
-        "where a gate is well open their product is a parabola, where it is closed it is 0. "
+        "where a gate is wide open what comes out is a parabola, where it is shut nearly 0. "
         + words.on_the_way(line, page.cap.model.spec.d_mlp)
     )
     left, right = st.columns(2, gap="large")
