@@ -38,9 +38,14 @@ class Vocabulary:
         return tuple(_kind(piece, self.ids[piece] in special) for piece in self.pieces)
 
     @cached_property
+    def text_ids(self) -> tuple[int, ...]:
+        """The ids of entries that stand for text: pieces of it, and bytes."""
+        return tuple(id for id, kind in enumerate(self.kinds) if kind in ("text", "byte"))
+
+    @property
     def n_text(self) -> int:
-        """Entries that stand for text: pieces of it, and bytes."""
-        return sum(kind in ("text", "byte") for kind in self.kinds)
+        """How many entries stand for text."""
+        return len(self.text_ids)
 
     @cached_property
     def scripts(self) -> tuple[str, ...]:

@@ -96,7 +96,7 @@ def one_neuron(page: Page, layer: int, values: Neurons) -> None:
 
     st.subheader("Where it is strongest")
     if page.view.choice("among", "In", list(TEXTS), format_func=TEXTS.__getitem__) == "prompt":
-        firings = live.values(strongest_in_prompt, page.cap, layer, neuron)
+        firings = strongest_in_prompt(page.cap, act)
     else:
         pieces = live.values(shipped_pieces, model)
         found = live.values_of_each(
@@ -171,8 +171,8 @@ def by_itself(page: Page, layer: int) -> None:
             f"the MLP of layer {layer} is given what it is given there, except that {token} has the input that it had "
             "in your prompt."
         )
-        with st.spinner("Running the changed prompt …"):
-            values = live.values(alone, page.cap, layer, page.position, other, new_id)
+        changed = live.with_token(page.cap, other, new_id)
+        values = live.values(alone, page.cap, changed, layer, page.position)
         panels.chart(draw_alone.differences(values, page.labels, page.position), key="differences")
         st.markdown(f"{words_mlp.by_itself(values, page.label)} {words_mlp.through_attention(values, page.label)}")
 
@@ -181,7 +181,7 @@ def by_itself(page: Page, layer: int) -> None:
     st.markdown(
         f"The MLP of layer {layer} along the straight line from the input of {token} (t = 0) to that of "
         f"{words.code(other_label)} (t = 1), and half as far again on both sides. Gate and up are straight lines then; "
-        "where a gate is well open their product is a parabola, where it is closed it is 0. "
+        "where a gate is wide open what comes out is a parabola, where it is shut nearly 0. "
         + words_mlp.on_the_way(line, page.cap.model.spec.d_mlp)
     )
     left, right = st.columns(2, gap="large")

@@ -10,6 +10,7 @@ from gemma_viz.stages import around
 from gemma_viz.stages.mlp_alone import Alone, Slice
 
 TOKENS_IN_BARS = 64
+ROOM = 0.25  # of the range of a curve, below and above it
 
 
 def differences(values: Alone, labels: Sequence[str], selected: int) -> go.Figure:
@@ -40,7 +41,7 @@ def differences(values: Alone, labels: Sequence[str], selected: int) -> go.Figur
     return finish(
         figure,
         title=f"What differs from the original prompt{cut}",
-        x="token of the original prompt, the selected one shaded",
+        x="token (the selected one shaded)",
         y="RMS of the difference",
         alt=f"Bars by token: the MLP's output differs at {n_changed} of {len(labels)} tokens; at the selected token "
         f"{labels[selected]} by {values.output_change[selected]:.2g}.",
@@ -60,6 +61,10 @@ def one_neuron(values: Slice, labels: tuple[str, str]) -> go.Figure:
     for name, line, style in lines:
         _add_line(figure, values.t, line, name, style)
     _mark_ends(figure, labels)
+    # The products fill the picture; of gate and up it is enough to see where they cross 0.
+    products = np.concatenate([values.neuron_gelu, values.neuron_relu, [0]])
+    room = ROOM * float(np.ptp(products)) or 1.0
+    figure.update_yaxes(range=[float(products.min()) - room, float(products.max()) + room])
     return finish(
         figure,
         title=f"Neuron {values.neuron} on the way",

@@ -1,7 +1,7 @@
 """Stages: pure functions from a Capture to frozen values of small numpy arrays, ready to draw or to send.
 
-One module for each page, under the same name; `vocabulary`, `wavelengths` and `positions` are parts of one. `Check`
-and `check`, which every stage's code panel uses, are here.
+One module for each page, under the same name, or a few where a page has several ideas. `Check` and `check`, which
+every stage's code panel uses, are here.
 """
 
 from collections.abc import Callable

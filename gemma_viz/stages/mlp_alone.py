@@ -49,7 +49,7 @@ class Slice:
     components: int [component], of the output, those that change most; the others are like them
     gelu, relu: float32 [component, point], the MLP as it is, and with ReLU in place of GELU
     n_crossings: int, neurons whose gate changes its sign on the way
-    neuron: int, the one of them whose part of the output ReLU changes most; where there is none, of all neurons
+    neuron: int, the one of them whose part of the output bends most with ReLU; where there is none, of all neurons
     gate, up, neuron_gelu, neuron_relu: float32 [point], of that neuron; the last two are the products
     """
 
@@ -65,11 +65,9 @@ class Slice:
     neuron_relu: Floats
 
 
-def alone(cap: Capture, layer: int, position: int, other: int, new_id: int) -> Alone:
-    """Replace the token at `other` by the one with the id `new_id`, and look at the output at `position`."""
-    ids = cap.token_ids.tolist()
-    ids[other] = new_id
-    original, changed = cap.mlp(layer), cap.model.capture_ids(ids).mlp(layer)
+def alone(cap: Capture, changed_cap: Capture, layer: int, position: int) -> Alone:
+    """Look at the output at `position`, with the other tokens' inputs taken from a capture of the changed prompt."""
+    original, changed = cap.mlp(layer), changed_cap.mlp(layer)
     mixed = changed.input.clone()  # [position, d_model]
     mixed[position] = original.input[position]
     output = _run(cap.model, layer, mixed)["mlp_projected"]
@@ -96,7 +94,7 @@ def between(cap: Capture, layer: int, position: int, other: int) -> Slice:
     components = (outputs.amax(0) - outputs.amin(0)).topk(COMPONENTS).indices
     gate, up = as_it_is["gate"], as_it_is["up"]  # [point, neuron], straight lines in t
     crosses = (gate[0] > 0) != (gate[-1] > 0)
-    neuron = _most_different(cap.model, layer, as_it_is["act"], with_relu["act"], crosses)
+    neuron = _sharpest(cap.model, layer, with_relu["act"], crosses)
     return Slice(
         t=to_numpy(t),
         components=components.numpy(),
@@ -111,14 +109,14 @@ def between(cap: Capture, layer: int, position: int, other: int) -> Slice:
     )
 
 
-def _most_different(model: Model, layer: int, act: Tensor, other: Tensor, among: Tensor) -> int:
-    """The neuron whose part of the output differs most at one point.
+def _sharpest(model: Model, layer: int, act: Tensor, among: Tensor) -> int:
+    """The neuron whose part of the output bends most at one point.
 
-    act, other: [point, neuron]; among: bool [neuron], the neurons that count, if there are any
+    act: [point, neuron]; among: bool [neuron], the neurons that count, if there are any
     """
     down = model.hf.model.layers[layer].mlp.down_proj.weight.detach().float().cpu()  # [d_model, neuron]
-    differences = (act - other).abs().amax(0) * down.norm(dim=0)
-    return int((differences.where(among, -1.0) if among.any() else differences).argmax())
+    bends = act.diff(n=2, dim=0).abs().amax(0) * down.norm(dim=0)
+    return int((bends.where(among, -1.0) if among.any() else bends).argmax())
 
 
 def _run(model: Model, layer: int, x: Tensor, activation: Activation = "gelu") -> dict[str, Tensor]:

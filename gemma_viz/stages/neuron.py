@@ -14,6 +14,7 @@ from torch import Tensor
 from gemma_viz.capture import Capture, norm_factors
 from gemma_viz.edits import UNCHANGED
 from gemma_viz.instrument import Run, norm_before_mlp, running
+from gemma_viz.linear import linear
 from gemma_viz.model import ROWS_AT_ONCE, Model
 from gemma_viz.stages import Floats, to_numpy
 from gemma_viz.stages.extremes import Extremes, extremes
@@ -104,9 +105,8 @@ def writes(cap: Capture, layer: int, neuron: int, position: int, k: int = 8) -> 
     return Writes(extremes(model, logits - logits.mean(), k), float(values.act[position, neuron]))
 
 
-def strongest_in_prompt(cap: Capture, layer: int, neuron: int) -> tuple[Firing, ...]:
-    """The tokens of the prompt on which a neuron is strongest."""
-    act = activations(cap, layer, neuron)
+def strongest_in_prompt(cap: Capture, act: Floats) -> tuple[Firing, ...]:
+    """The tokens of the prompt on which a neuron is strongest. act: its `activations`."""
     order = np.argsort(-np.abs(act), kind="stable")[:FIRINGS]
     texts = [token.text for token in cap.tokens]
     return tuple(_firing(texts, int(position), float(act[position])) for position in order)
@@ -175,4 +175,4 @@ def _firing(texts: list[str], position: int, activation: float) -> Firing:
 def _with_all_rows(table: Tensor, directions: Tensor) -> Tensor:
     """Products of some directions [n, d_model] with every row of a table: float32 [n, vocab_size]."""
     # A block at a time: in bfloat16 models a whole float32 copy would be a second model.
-    return torch.cat([directions @ block.float().T for block in torch.split(table, ROWS_AT_ONCE)], dim=1)
+    return torch.cat([linear(block.float(), directions) for block in torch.split(table, ROWS_AT_ONCE)]).T

@@ -95,7 +95,8 @@ def _same_model(model: Model) -> tuple[str, int]:
 
 
 def _same_capture(cap: Capture) -> tuple[Any, ...]:
-    return _same_model(cap.model), cap.text, cap.edits
+    # One text can be several token sequences: see Model.capture_ids.
+    return _same_model(cap.model), cap.text, cap.token_ids.numpy().tobytes(), cap.edits
 
 
 @st.cache_resource(show_spinner=False, max_entries=CAPTURES_KEPT, hash_funcs={Model: _same_model})
@@ -131,6 +132,18 @@ def edited(cap: Capture, edits: Edits) -> Capture:
     """The capture of the same text with steps left out or changed, shared between visitors."""
     with st.spinner("Running the prompt again with this change …"):
         return _edited(cap, edits)
+
+
+@st.cache_resource(show_spinner=False, max_entries=CAPTURES_KEPT, hash_funcs={Capture: _same_capture})
+def _with_token(cap: Capture, position: int, id: int) -> Capture:
+    ids = cap.token_ids.tolist()
+    return cap.model.capture_ids([*ids[:position], id, *ids[position + 1 :]])
+
+
+def with_token(cap: Capture, position: int, id: int) -> Capture:
+    """The capture of a prompt in which one token is replaced by another."""
+    with st.spinner("Running the changed prompt …"):
+        return _with_token(cap, position, id)
 
 
 @st.cache_data(show_spinner=False, max_entries=VALUES_KEPT, hash_funcs={Capture: _same_capture, Model: _same_model})

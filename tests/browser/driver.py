@@ -58,11 +58,11 @@ class Driver:
 
     @property
     def chips(self) -> Locator:
-        return self.tab.get_by_role("option")
+        return self.tab.locator(".strip .chip")
 
     @property
     def tokens(self) -> list[str]:
-        return self.tab.locator(".chip .text").all_inner_texts()
+        return self.tab.locator(".strip .chip .text").all_inner_texts()
 
     @property
     def walked(self) -> str:
@@ -71,7 +71,9 @@ class Driver:
 
     @property
     def selected(self) -> int | None:
-        positions = self.tab.locator(".chip[aria-selected=true]").evaluate_all("cs => cs.map(c => c.dataset.position)")
+        positions = self.tab.locator(".strip .chip[aria-selected=true]").evaluate_all(
+            "cs => cs.map(c => c.dataset.position)"
+        )
         return int(positions[0]) if positions else None
 
     @property

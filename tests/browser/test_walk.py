@@ -381,7 +381,7 @@ def test_the_toy_is_changed_and_drawn_anew(app: Driver) -> None:
     assert app.parameters["toy"].split("_")[:2] == ["305", "0.1"]
     app.tab.reload()
     app.settle()
-    expect(app.tab.get_by_role("slider", name="Gate: offset of the line")).to_have_attribute("aria-valuenow", "0.1")
+    expect(app.tab.get_by_role("slider", name="Gate: offset of the line")).to_have_value("0.1")
     app.tab.get_by_role("button", name="Draw others").click()
     app.settle()
     app.expect(parameters={"mlp": "toy", "toy_seed": "1"})
@@ -398,7 +398,7 @@ def test_what_a_visitor_types_is_never_markup(app: Driver, stage: str) -> None:
     app.expect(walked=HOSTILE)
     main = app.tab.get_by_test_id("stMain")
     assert main.locator("img[src=x], a[href^=javascript]").count() == 0
-    app.tab.locator(".chip").nth(3).click()
+    app.chips.nth(3).click()
     app.settle()
     assert app.tab.evaluate("() => window.broken") is None
 

@@ -146,7 +146,7 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
         "neuron.over_prompt": draw_neuron.over_prompt(neuron.activations(cap, 1, 3), names, 3, position),
         "extremes.extremes": draw_extremes(read, read.highest, read.lowest, "Reads", "gate"),
         "mlp_alone.differences": draw_mlp_alone.differences(
-            mlp_alone.alone(cap, 1, position, other, 5), names, position
+            mlp_alone.alone(cap, cap.model.capture_ids([5] * len(cap)), 1, position), names, position
         ),
         "mlp_alone.one_neuron": draw_mlp_alone.one_neuron(line, (label, names[other])),
         "mlp_alone.components": draw_mlp_alone.components(line, (label, names[other])),

@@ -13,15 +13,20 @@ def own_mlp(cap: gv.Capture, layer: int, x: torch.Tensor) -> np.ndarray:
     return cap.model.hf.model.layers[layer].mlp(x[None])[0].numpy()
 
 
+def replaced(cap: gv.Capture, other: int, new_id: int) -> gv.Capture:
+    ids = cap.token_ids.tolist()
+    ids[other] = new_id
+    return cap.model.capture_ids(ids)
+
+
 def test_the_same_input_gives_the_same_output_whatever_stands_around_it(cap: gv.Capture) -> None:
     position, other = 6, 2
-    values = mlp_alone.alone(cap, 1, position, other, new_id=70)
+    changed_cap = replaced(cap, other, 70)
+    values = mlp_alone.alone(cap, changed_cap, 1, position)
     assert values.own_difference == 0
     assert values.alone_difference < 1e-4 * values.largest_output
     assert values.output_change[position] == 0
-    ids = cap.token_ids.tolist()
-    ids[other] = 70
-    original, changed = cap.mlp(1), cap.model.capture_ids(ids).mlp(1)
+    original, changed = cap.mlp(1), changed_cap.mlp(1)
     for p in (other, position + 1):
         assert values.output_change[p] > 0
         there = own_mlp(cap, 1, changed.input[[p]])[0] - original.projected[p].numpy()
@@ -33,13 +38,13 @@ def test_the_same_input_gives_the_same_output_whatever_stands_around_it(cap: gv.
 
 
 def test_a_token_that_comes_later_does_not_reach_the_input(cap: gv.Capture) -> None:
-    values = mlp_alone.alone(cap, 2, 3, 8, new_id=70)
+    values = mlp_alone.alone(cap, replaced(cap, 8, 70), 2, 3)
     assert values.whole_run_change == 0
     assert (values.output_change[8:] > 0).any()
 
 
 def test_a_token_replaced_by_itself_changes_nothing(cap: gv.Capture) -> None:
-    values = mlp_alone.alone(cap, 1, 6, 2, new_id=int(cap.token_ids[2]))
+    values = mlp_alone.alone(cap, replaced(cap, 2, int(cap.token_ids[2])), 1, 6)
     assert not values.input_change.any()
     assert not values.output_change.any()
 

@@ -51,7 +51,7 @@ def test_what_all_neurons_write_together_is_what_the_mlp_writes(cap: gv.Capture)
 
 
 def test_the_prompt_s_strongest_tokens_come_first_with_their_context(cap: gv.Capture) -> None:
-    firings = neuron.strongest_in_prompt(cap, 1, 3)
+    firings = neuron.strongest_in_prompt(cap, neuron.activations(cap, 1, 3))
     act = cap.mlp(1).act[:, 3].numpy()
     np.testing.assert_array_equal(neuron.activations(cap, 1, 3), act)
     np.testing.assert_array_equal([firing.activation for firing in firings], act[np.argsort(-np.abs(act))[:10]])
