@@ -26,9 +26,8 @@ def test_a_heads_direct_effect_is_what_the_logits_lose_without_it(cap: gv.Captur
     without = stream - cap.head_outputs(3, 5)[1].double()
     change = (unembed @ (stream * factors) - unembed @ (without * factors)).float()
     change -= change.mean()
-    order = [
-        id for id in torch.argsort(change, descending=True).tolist() if cap.model.vocabulary.kinds[id] != "special"
-    ]
+    text_ids = set(cap.model.vocabulary.text_ids)
+    order = [id for id in torch.argsort(change, descending=True).tolist() if id in text_ids]
     assert values.highest == tuple(map(cap.model.token_text, order[:4]))
     assert values.lowest == tuple(map(cap.model.token_text, order[::-1][:4]))
     np.testing.assert_allclose(values.highest_values, change[order[:4]].numpy(), rtol=1e-3, atol=1e-3)
