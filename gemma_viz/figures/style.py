@@ -37,7 +37,7 @@ def finish(
     title, alt: plain text, which may hold tokens as they are
     """
     figure.update_layout(
-        title={"text": html.escape(title), "x": 0, "xanchor": "left", "yref": "container", "y": 0.97},
+        title={"text": html.escape(title, quote=False), "x": 0, "xanchor": "left", "yref": "container", "y": 0.97},
         height=height,
         margin={"l": 8, "r": 8, "t": 76 if legend else 48, "b": 8},
         showlegend=legend,
@@ -58,7 +58,7 @@ def short(text: str, longest: int = LONGEST_LABEL) -> str:
 
 def plain(text: str, longest: int = LONGEST_LABEL) -> str:
     """Text for a label or a hover: short, and with what plotly would read as markup escaped."""
-    return html.escape(short(text, longest))
+    return html.escape(short(text, longest), quote=False)  # plotly would show &quot; as it is
 
 
 def token_axis(labels: Sequence[str], first: int = 0) -> dict[str, Any]:
