@@ -89,9 +89,10 @@ def parts_map(values: Split, what: str) -> go.Figure:
         tickvals=[*range(n_heads), n_heads + GAP],
         ticktext=[*map(str, range(n_heads)), "MLP"],
         showgrid=False,
+        zeroline=False,
         range=[-0.5, n_heads + GAP + 0.5],
     )
-    figure.update_yaxes(autorange="reversed", showgrid=False, dtick=1 if n_layers <= 20 else 2)
+    figure.update_yaxes(autorange="reversed", showgrid=False, zeroline=False, dtick=1 if n_layers <= 20 else 2)
     layer, head = np.unravel_index(int(np.abs(values.heads).argmax()), values.heads.shape)
     mlp = int(np.abs(values.mlps).argmax())
     return finish(

@@ -19,7 +19,8 @@ from gemma_viz.stages import around
 from gemma_viz.stages.output import Comparison, FinalNorm, Predictions, SoftCap
 from gemma_viz.tokens import visible
 
-TOKENS_IN_TABLE = 8
+TOKENS_IN_TABLE = 6  # with their predictions, of so many characters, that a narrow screen still shows legibly
+LONGEST_IN_TABLE = 8
 TOKENS_IN_BARS = 64
 ROOM = 1.18  # of the longest bar, so that its figure fits beside it
 
@@ -68,8 +69,15 @@ def along_prompt(
             zmin=0,
             zmax=1,
             colorscale=colour_scale(SEQUENTIAL),
-            colorbar={"title": {"text": "probability"}, "thickness": 12},
-            text=np.array([[plain(x) for x in row] for row in next_labels[part]], object).T,
+            # Below the cells, whose texts need the room on a narrow screen.
+            colorbar={
+                "title": {"text": "probability", "side": "top"},
+                "thickness": 12,
+                "orientation": "h",
+                "y": 0,
+                "yanchor": "top",
+            },
+            text=np.array([[plain(x, LONGEST_IN_TABLE) for x in row] for row in next_labels[part]], object).T,
             texttemplate="%{text}",
             customdata=values.logits[part].T,
             hovertemplate="rank %{y}: %{text}<br>probability %{z:.4f}<br>logit %{customdata:.2f}<extra></extra>",
@@ -94,7 +102,7 @@ def along_prompt(
         alt="Table of the likeliest next tokens after each token: "
         + "; ".join(f"after {label} {next_labels[i][0]}" for i, label in zip(shown, names, strict=True))
         + ".",
-        height=160 + 32 * values.ids.shape[1],
+        height=240 + 32 * values.ids.shape[1],
     )
 
 
@@ -212,8 +220,8 @@ def soft_cap(values: SoftCap) -> go.Figure:
             ),
             go.Scatter(
                 name="uncapped",
-                x=x,
-                y=np.clip(x, -1.2 * values.cap, 1.2 * values.cap),
+                x=values.cap * np.array([-1.2, 1.2]),
+                y=values.cap * np.array([-1.2, 1.2]),
                 mode="lines",
                 line={"color": CATEGORICAL[7], "dash": "dot", "width": 1},
                 hoverinfo="skip",

@@ -37,7 +37,7 @@ def finish(
     title, alt: plain text, which may hold tokens as they are
     """
     figure.update_layout(
-        title={"text": html.escape(title), "x": 0, "xanchor": "left", "yref": "container", "y": 0.97},
+        title={"text": html.escape(title, quote=False), "x": 0, "xanchor": "left", "yref": "container", "y": 0.97},
         height=height,
         margin={"l": 8, "r": 8, "t": 76 if legend else 48, "b": 8},
         showlegend=legend,

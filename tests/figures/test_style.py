@@ -21,3 +21,7 @@ def test_streamlit_draws_with_the_same_colours() -> None:
     assert tuple(theme["chartCategoricalColors"]) == style.CATEGORICAL
     assert tuple(theme["chartSequentialColors"]) == style.SEQUENTIAL
     assert tuple(theme["chartDivergingColors"]) == style.DIVERGING
+
+
+def test_labels_are_markup_free_but_keep_their_quotes() -> None:
+    assert style.plain('<b>"it\'s" &', 20) == '&lt;b&gt;"it\'s" &amp;'
