@@ -82,7 +82,8 @@ class Driver:
 
     @property
     def prompt(self) -> str:
-        return self.tab.get_by_label("Prompt", exact=True).input_value()
+        boxes = self.tab.get_by_label("Prompt", exact=True)
+        return boxes.first.input_value()  # while a page is drawn anew the old box can stand below for a moment
 
     def type_prompt(self, text: str) -> None:
         box = self.tab.get_by_label("Prompt", exact=True)
