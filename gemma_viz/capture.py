@@ -176,6 +176,12 @@ class Capture:
     def __repr__(self) -> str:
         return f"<Capture of {len(self)} tokens by {self.model.name}: {self.text[:40]!r}>"
 
+    def ids_with(self, position: int, id: int) -> list[int]:
+        """The token ids with another one at a position; for `Model.capture_ids`."""
+        ids: list[int] = self.token_ids.tolist()
+        ids[position] = id
+        return ids
+
     def resid_pre(self, layer: int) -> Tensor:
         """The stream as it enters a layer: float32 [position, d_model]."""
         return _plain(self._stream[self._layer(layer)])

@@ -102,10 +102,9 @@ def later_token(cap: Capture, position: int, id: int) -> LaterToken:
     All four runs are made afresh, of texts of one length, so that what does not depend on the token is equal bit for
     bit.
     """
-    ids = cap.token_ids.tolist()
-    others = [*ids[:position], id, *ids[position + 1 :]]
+    texts = cap.token_ids.tolist(), cap.ids_with(position, id)
     with_mask, without_mask = (
-        _change(*(cap.model.capture_ids(text, edits).resid_post(-1) for text in (ids, others)))
+        _change(*(cap.model.capture_ids(ids, edits).resid_post(-1) for ids in texts))
         for edits in (Edits(), Edits(causal_mask=False))
     )
     return LaterToken(position, with_mask, without_mask)

@@ -136,8 +136,7 @@ def edited(cap: Capture, edits: Edits) -> Capture:
 
 @st.cache_resource(show_spinner=False, max_entries=CAPTURES_KEPT, hash_funcs={Capture: _same_capture})
 def _with_token(cap: Capture, position: int, id: int) -> Capture:
-    ids = cap.token_ids.tolist()
-    return cap.model.capture_ids([*ids[:position], id, *ids[position + 1 :]])
+    return cap.model.capture_ids(cap.ids_with(position, id))
 
 
 def with_token(cap: Capture, position: int, id: int) -> Capture:
