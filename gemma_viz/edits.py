@@ -1,32 +1,82 @@
 """Edits: the steps of the model that one run can leave out or change, as one frozen value."""
 
-from dataclasses import dataclass, replace
-from typing import Literal
+import math
+from collections.abc import Collection
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+from gemma_viz.errors import EditsError
+from gemma_viz.spec import ModelSpec
 
 Activation = Literal["gelu", "gelu_exact", "relu", "identity"]
+Pattern = Literal["model", "uniform", "own"]
+Removal = Literal["zero", "mean"]
+
+WEIGHT_BITS = (8, 4, 2)
+PER_MODEL = ("embedding_scale", "embedding_factor", "final_norm", "final_softcap", "unembedding_seed")
+NAMED_PLACES = ("without_heads", "without_neurons")
+LARGEST_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class Edits:
     """Which steps a run takes, and how; the defaults are the model as it was trained.
 
+    Embedding:
     embedding_scale: multiply the embedding rows with sqrt(d_model)
-    norms: RMSNorm before (Gemma 2, 3: and after) every attention and MLP; off, the stream goes in as it is
-    attention: every attention sublayer; off, it adds nothing to the stream
-    causal_mask: hide later tokens, and tokens outside a sliding window; off, every token sees every token
-    rope: rotate queries and keys by their position; off, attention cannot tell where a token stands
-    mlp: every MLP sublayer; off, it adds nothing to the stream
+    embedding_factor: what they are multiplied with instead; None for sqrt(d_model)
+
+    Norms; where one is left out, what it is given goes on as it is:
+    norms: RMSNorm before (Gemma 2, 3: and after) every attention and MLP
+    attention_norms, mlp_norms: the same, of one of the two kinds of sublayer only
+    qk_norms: RMSNorm of queries and keys, before RoPE (Gemma 3)
     final_norm: RMSNorm before the output projection
-    attention_norms, mlp_norms: as `norms`, of one of the two kinds of sublayer only
-    rope_shift: positions that every token is moved on by before queries and keys are rotated
-    rope_stretch: what every position is multiplied with before that (and before the shift)
+
+    Attention:
+    attention: every attention sublayer; off, it adds nothing to the stream
+    attention_residual: add what attention gives to the stream; off, it takes the stream's place
+    causal_mask: hide later tokens, and tokens outside a sliding window; off, every token sees every token
+    window: tokens that a query sees, its own included, in place of the model's sliding window; in a model without one,
+        in every layer. None for the model's own
+    attention_temperature: what the scores are divided by before the softmax, above 0; 1 changes nothing
+    attention_softcap: the soft-cap of the scores (Gemma 2)
+    pattern: "model" what the softmax gives, "uniform" the same weight on every token that the query sees, "own" all
+        weight on the query's own token
+    queries_from: pairs (head, source); a head uses the queries of head `source`, after RoPE, and keeps the rest
+
+    RoPE:
+    rope: rotate queries and keys by their position; off, attention cannot tell where a token stands
+    rope_theta: base of the wavelengths, above 1; None for the model's own
+    rope_stretch: what every position is multiplied with before the rotation
+    rope_shift: positions that every token is moved on by after that
+    rope_shuffle: seed of a random order in which the positions 0, 1, … are given to the tokens, before the two above;
+        None for their own order. Tokens that are generated later have their own position
+
+    MLP:
+    mlp: every MLP sublayer; off, it adds nothing to the stream
+    mlp_residual: add what the MLP gives to the stream; off, it takes the stream's place
     activation: what the gate goes through: "gelu" is the model's own tanh form, "gelu_exact" the one with the error
         function, "relu" max(0, gate), "identity" the gate as it is
     gate: multiply up with the activated gate; off, up goes into the down-projection as it is
-    layers: the layers in which all this is changed, frozenset of int; None for all. The rescaling of the embedding
-        and the final norm belong to no layer
+
+    Parts:
+    without_heads: pairs (layer, head) of heads that are left out: their z is removed
+    without_neurons: pairs (layer, neuron) of neurons of the MLP that are left out: their act is removed
+    removal: what stands in the place of heads, neurons, attention and MLPs that are left out: "zero", or "mean", their
+        own mean over the tokens of this text
+
+    Weights and output:
+    weight_bits: 8, 4 or 2: round every matrix of the layers to so many bits, evenly from minus to plus the largest
+        absolute weight of each output; None for the weights as they are
+    unembedding_seed: seed of a random matrix in place of the output projection, normally distributed and with the
+        embedding table's root mean square; None for the model's own
+    final_softcap: the soft-cap of the logits (Gemma 2)
+
+    layers: the layers in which all this is changed, frozenset of int; None for all. What concerns the embedding and
+        the output belongs to no layer, and heads and neurons name their own
 
     `Edits()` changes nothing, bit for bit. A value is hashable, and names a capture together with model and text.
+    Raises EditsError, a ValueError, for values that no model could run with.
     """
 
     embedding_scale: bool = True
@@ -38,11 +88,45 @@ class Edits:
     final_norm: bool = True
     attention_norms: bool = True
     mlp_norms: bool = True
-    rope_shift: int = 0
-    rope_stretch: float = 1.0
-    activation: Activation = "gelu"
+    qk_norms: bool = True
+    attention_residual: bool = True
+    mlp_residual: bool = True
+    attention_softcap: bool = True
+    final_softcap: bool = True
     gate: bool = True
+    embedding_factor: float | None = None
+    window: int | None = None
+    attention_temperature: float = 1.0
+    pattern: Pattern = "model"
+    queries_from: tuple[tuple[int, int], ...] = ()
+    rope_theta: float | None = None
+    rope_stretch: float = 1.0
+    rope_shift: int = 0
+    rope_shuffle: int | None = None
+    activation: Activation = "gelu"
+    without_heads: frozenset[tuple[int, int]] = frozenset()
+    without_neurons: frozenset[tuple[int, int]] = frozenset()
+    removal: Removal = "zero"
+    weight_bits: int | None = None
+    unembedding_seed: int | None = None
     layers: frozenset[int] | None = None
+
+    def __post_init__(self) -> None:
+        _refuse("embedding_factor", self.embedding_factor, "a number", _is_finite(self.embedding_factor))
+        _refuse("window", self.window, "a whole number from 1", self.window is None or self.window >= 1)
+        temperature = self.attention_temperature
+        _refuse("attention_temperature", temperature, "a number above 0", 0 < temperature < math.inf)
+        _refuse("rope_theta", self.rope_theta, "a number above 1", _is_finite(self.rope_theta, above=1))
+        _refuse("rope_stretch", self.rope_stretch, "a number", _is_finite(self.rope_stretch))
+        _refuse("weight_bits", self.weight_bits, "8, 4 or 2", self.weight_bits in (None, *WEIGHT_BITS))
+        for name in ("rope_shuffle", "unembedding_seed"):
+            seed = getattr(self, name)
+            _refuse(name, seed, f"from 0 to {LARGEST_SEED}", seed is None or 0 <= seed <= LARGEST_SEED)
+        for name, choices in (("pattern", Pattern), ("activation", Activation), ("removal", Removal)):
+            options = get_args(choices)
+            _refuse(name, getattr(self, name), f"one of {', '.join(options)}", getattr(self, name) in options)
+        heads = [head for head, _ in self.queries_from]
+        _refuse("queries_from", self.queries_from, "one source for each head", len(set(heads)) == len(heads))
 
     def takes(self, step: str, layer: int | None = None) -> bool:
         """Whether the run takes a step, named as the fields are, in a layer (None: in the step's only place)."""
@@ -56,5 +140,135 @@ class Edits:
         """The same steps left out, in these layers only."""
         return replace(self, layers=frozenset(layers))
 
+    def in_layer(self, layer: int) -> "Edits":
+        """What a layer sees of these edits: nothing where it is not among those that are changed.
+
+        Heads and neurons that are left out are seen in any case.
+        """
+        if self.act_in(layer):
+            return self
+        return Edits(**{name: getattr(self, name) for name in (*PER_MODEL, *NAMED_PLACES, "removal")})
+
+    def also(self, other: "Edits") -> "Edits":
+        """These edits and others at once; where both change one thing, the others count.
+
+        Raises EditsError where the two act in different layers, which one value cannot say.
+        """
+        mine, others = self.changes, other.changes
+        layers = {self.layers if self._belong_to_layers else None, other.layers if other._belong_to_layers else None}
+        if self._belong_to_layers and other._belong_to_layers and len(layers) > 1:
+            raise EditsError(
+                "These two changes act in different layers, and one run can only change the same layers everywhere. "
+                "Undo one of them, or give both the same layers."
+            )
+        merged = mine | others
+        for name in (*NAMED_PLACES,):
+            merged[name] = getattr(self, name) | getattr(other, name)
+        merged["layers"] = next((some for some in layers if some is not None), None)
+        return Edits(**merged)
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The fields that differ from the model as it was trained, by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+
+    @property
+    def look_ahead(self) -> bool:
+        """Whether what a token's stream is can depend on the tokens after it."""
+        removed = not self.attention or not self.mlp or self.without_heads or self.without_neurons
+        return not self.causal_mask or self.rope_shuffle is not None or (self.removal == "mean" and bool(removed))
+
+    @property
+    def _belong_to_layers(self) -> bool:
+        return bool(self.changes.keys() - {*PER_MODEL, *NAMED_PLACES, "removal", "layers"})
+
+    def check(self, spec: ModelSpec) -> None:
+        """Raises EditsError for a layer, head or neuron that a model does not have."""
+        _refuse_outside("layer", self.layers or (), spec.n_layers)
+        heads = [head for _, head in self.without_heads] + [head for pair in self.queries_from for head in pair]
+        _refuse_outside("head", heads, spec.n_heads)
+        _refuse_outside("neuron", [neuron for _, neuron in self.without_neurons], spec.d_mlp)
+        _refuse_outside("layer", [layer for layer, _ in self.without_heads | self.without_neurons], spec.n_layers)
+
+    def to_text(self) -> str:
+        """The changes as a short text for a link: rope-off~layers-3_4. The empty text for `Edits()`."""
+        return "~".join(f"{name}-{_value_to_text(value)}" for name, value in self.changes.items())
+
+    @classmethod
+    def from_text(cls, text: str) -> "Edits":
+        """Read what `to_text` wrote. Raises EditsError for a text that is no such thing."""
+        changes: dict[str, Any] = {}
+        for part in filter(None, text.split("~")):
+            name, _, value = part.partition("-")
+            if name not in _READERS:
+                raise EditsError(f"There is no change {name[:40]!r}. Undo it, or choose changes on the Experiments page.")
+            try:
+                changes[name] = _READERS[name](value)
+            except ValueError:
+                raise EditsError(
+                    f"The change {name!r} cannot be {value[:40]!r}. Undo it, or choose changes on the Experiments page."
+                ) from None
+        return cls(**changes)
+
+
+def _refuse(name: str, value: object, needed: str, fits: bool) -> None:
+    if not fits:
+        raise EditsError(f"The change {name} is {value}, and must be {needed}.")
+
+
+def _is_finite(number: float | None, above: float = -math.inf) -> bool:
+    return number is None or (math.isfinite(number) and number > above)
+
+
+def _refuse_outside(what: str, asked: Collection[int], n: int) -> None:
+    outside = [index for index in asked if not 0 <= index < n]
+    if outside:
+        raise EditsError(f"This model has no {what} {outside[0]}: its {what}s are 0 to {n - 1}. Choose one of those.")
+
+
+def _value_to_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    if isinstance(value, frozenset | tuple):
+        ordered = sorted(value) if isinstance(value, frozenset) else value
+        return "_".join("x".join(map(str, item)) if isinstance(item, tuple) else str(item) for item in ordered)
+    return str(value)
+
+
+def _switch(text: str) -> bool:
+    if text not in ("on", "off"):
+        raise ValueError(text)
+    return text == "on"
+
+
+def _pair(text: str) -> tuple[int, int]:
+    first, second = map(int, text.split("x"))
+    return first, second
+
+
+def _parts(text: str) -> list[str]:
+    return [part for part in text.split("_") if part]
+
+
+_READERS: dict[str, Any] = {
+    "embedding_factor": float,
+    "window": int,
+    "attention_temperature": float,
+    "pattern": str,
+    "queries_from": lambda text: tuple(map(_pair, _parts(text))),
+    "rope_theta": float,
+    "rope_stretch": float,
+    "rope_shift": int,
+    "rope_shuffle": int,
+    "activation": str,
+    "without_heads": lambda text: frozenset(map(_pair, _parts(text))),
+    "without_neurons": lambda text: frozenset(map(_pair, _parts(text))),
+    "removal": str,
+    "weight_bits": int,
+    "unembedding_seed": int,
+    "layers": lambda text: frozenset(map(int, _parts(text))),
+} | {field.name: _switch for field in fields(Edits) if field.type is bool}
 
 UNCHANGED = Edits()

@@ -14,6 +14,7 @@
     │   ├── NoTokens               it is empty and the model adds no token of its own
     │   ├── TooManyTokens          it is longer than the limit
     │   └── SeveralTokens          a word was asked for, and it has no single token
+    ├── EditsError (a ValueError)      a change of the model that it cannot be run with
     └── SamplingError (a ValueError)   no token can be drawn: the settings or the logits do not allow it
 
 Each message is one or two plain sentences: what was wrong, with the value, and what to do. They are shown to
@@ -86,6 +87,10 @@ class SeveralTokens(TextError):
 
     def __reduce__(self) -> tuple[type["SeveralTokens"], tuple[str, tuple[str, ...]]]:
         return SeveralTokens, (self.word, self.pieces)  # by default an exception is copied from its message alone
+
+
+class EditsError(GemmaVizError, ValueError):
+    """A change of the model that it cannot be run with: out of its range, or of a layer or head that is not there."""
 
 
 class SamplingError(GemmaVizError, ValueError):
