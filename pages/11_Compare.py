@@ -50,10 +50,25 @@ def streams(page: Page, runs: Compared, aligned: stage.Aligned) -> None:
         st.markdown(words_comparison.two_models(runs.left.model.spec, runs.right.model.spec))
     places = both_places(page, runs, aligned)
     if places:
-        lenses = live.values(lens, runs.left, places[0]), live.values(lens, runs.right, places[1])
-        answers = tuple(visible(values.texts[-1][0]) for values in lenses)
-        st.markdown(words_comparison.decided(lenses, answers, runs.names))
-        panels.chart(draw.answers_by_depth(lenses, runs.names, answers), key="answers")
+        by_depth(runs, places)
+
+
+def by_depth(runs: Compared, places: tuple[int, int]) -> None:
+    """How far along each run has its answer; where both have the same one, what else they disagree about."""
+    lenses = live.values(lens, runs.left, places[0]), live.values(lens, runs.right, places[1])
+    labels = tuple(visible(values.texts[-1][0]) for values in lenses)
+    st.markdown(words_comparison.decided(lenses, labels, runs.names))
+    favoured = live.values(stage.outputs, runs.left, runs.right, *places).favoured
+    title = "The answer of each run"
+    if favoured and labels[0] == labels[1] and runs.is_one_model:
+        lenses = tuple(
+            live.values(lens, cap, place, id)
+            for cap, place, id in zip((runs.left, runs.right), places, favoured, strict=True)
+        )
+        labels = tuple(visible(runs.left.model.token_text(id)) for id in favoured)
+        st.markdown(words_comparison.favoured(lenses, labels, runs.names))
+        title = "What each run favours most over the other"
+    panels.chart(draw.tokens_by_depth(lenses, runs.names, labels, title), key="by_depth")
 
 
 def heads(page: Page, runs: Compared, aligned: stage.Aligned) -> None:

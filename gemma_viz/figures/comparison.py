@@ -9,6 +9,7 @@ from gemma_viz.figures.output import ROOM
 from gemma_viz.figures.style import (
     CATEGORICAL,
     DIVERGING,
+    LONGEST_LABEL,
     SEQUENTIAL,
     colour_scale,
     finish,
@@ -24,7 +25,7 @@ from gemma_viz.tokens import visible
 
 LEFT, RIGHT, SELECTED = CATEGORICAL[0], CATEGORICAL[1], CATEGORICAL[4]
 NARROWEST_SCALE = 0.01  # of cosines: smaller differences should look small
-HALF_LABEL = 6  # characters of one of two tokens
+HALF_LABEL = (LONGEST_LABEL - 1) // 2  # characters of one of two tokens
 NAMED_IN_HOVER = 128  # tokens; of more, the names would outgrow the picture itself
 
 
@@ -36,7 +37,9 @@ def pair_label(left: str | None, right: str | None) -> str:
     """
     if left == right and left is not None:
         return left
-    return "≠".join(short(label, HALF_LABEL) if label is not None else "–" for label in (left, right))
+    labels = [label if label is not None else "–" for label in (left, right)]
+    fits = len("≠".join(labels)) <= LONGEST_LABEL
+    return "≠".join(label if fits else short(label, HALF_LABEL) for label in labels)
 
 
 def streams(values: Streams, labels: Sequence[str], selected: int | None) -> go.Figure:
@@ -111,10 +114,12 @@ def stream_by_depth(values: Streams, pair: int, label: str) -> go.Figure:
     )
 
 
-def answers_by_depth(values: tuple[Lens, Lens], names: tuple[str, str], labels: tuple[str, str]) -> go.Figure:
-    """Lines: the probability of each run's own answer, by the share of its layers that are done (logit lens).
+def tokens_by_depth(
+    values: tuple[Lens, Lens], names: tuple[str, str], labels: tuple[str, str], title: str
+) -> go.Figure:
+    """Lines: the probability of one token in each run, by the share of its layers that are done (logit lens).
 
-    names: of the runs; labels: of their answers
+    names: of the runs; labels: of their tokens
     """
     figure = go.Figure()
     for lens, name, label, colour, symbol in zip(
@@ -136,7 +141,7 @@ def answers_by_depth(values: tuple[Lens, Lens], names: tuple[str, str], labels: 
     ends = [float(lens.target_probabilities[-1]) for lens in values]
     return finish(
         figure,
-        title="The answer of each run, by depth (logit lens)",
+        title=f"{title}, by depth (logit lens)",
         x="share of the layers that are done",
         y="probability",
         alt=f"Lines by depth: {labels[0]} ends at {ends[0]:.1%} in {names[0]}, {labels[1]} at {ends[1]:.1%} in "
@@ -213,8 +218,8 @@ def pattern(values: HeadPatterns, which: str, labels: Sequence[str], selected: i
         line={"color": SELECTED, "width": 2},
     )
     axis = token_axis(names, shown.start)
-    figure.update_xaxes(showgrid=False, range=[shown.start - 0.5, shown.stop - 0.5], **axis)
-    figure.update_yaxes(showgrid=False, range=[shown.stop - 0.5, shown.start - 0.5], **axis)
+    figure.update_xaxes(showgrid=False, zeroline=False, range=[shown.start - 0.5, shown.stop - 0.5], **axis)
+    figure.update_yaxes(showgrid=False, zeroline=False, range=[shown.stop - 0.5, shown.start - 0.5], **axis)
     cut = f", columns {shown.start} to {shown.stop - 1}" if len(names) < len(labels) else ""
     said = "largest change of a weight" if differs else "largest weight"
     return finish(

@@ -120,6 +120,8 @@ class Outputs:
     left_from_right, right_from_left: float, KL divergences in nats, D(left || right) and D(right || left), over the
         entries that both vocabularies have, on which each is made to sum to 1. NaN where a run is not finite
     n_shared: int, such entries; n_own: (int, int), entries that only one has; own: (float, float), their probability
+    favoured: (int, int) or None, the ids in both vocabularies of the first tokens in `lost` and in `gained`, each the
+        one that its run ranks most above the other run; None where nothing differs
     is_finite: (bool, bool), whether a run's logits are numbers
     """
 
@@ -131,6 +133,7 @@ class Outputs:
     n_shared: int
     n_own: tuple[int, int]
     own: tuple[float, float]
+    favoured: tuple[int, int] | None
     is_finite: tuple[bool, bool]
 
 
@@ -204,16 +207,18 @@ def outputs(left: Capture, right: Capture, position: int, partner: int, k: int =
         )
         return Probabilities(tuple(texts), p[entries].numpy(), q[entries].numpy())
 
+    gained, lost = _largest(change, k), _largest(-change, k)
     best = [entry for shares in (p, q) for entry in _largest(shares.nan_to_num(0), k)]
     return Outputs(
         likeliest=probabilities(list(dict.fromkeys(best))),
-        gained=probabilities(_largest(change, k)),
-        lost=probabilities(_largest(-change, k)),
+        gained=probabilities(gained),
+        lost=probabilities(lost),
         left_from_right=_divergence(ours[our_ids[shared]], theirs[their_ids[shared]]),
         right_from_left=_divergence(theirs[their_ids[shared]], ours[our_ids[shared]]),
         n_shared=int(shared.sum()),
         n_own=(int((their_ids < 0).sum()), int((our_ids < 0).sum())),
         own=(float(p[their_ids < 0].sum()), float(q[our_ids < 0].sum())),
+        favoured=(int(our_ids[lost[0]]), int(their_ids[gained[0]])) if gained and lost else None,
         is_finite=is_finite,
     )
 

@@ -51,9 +51,12 @@ def streams_part(values: Streams, labels: Sequence[str], selected: int | None) -
         depth = _parts_at(values.cosine[:, first])
         cosine = values.cosine[depth, first]
         said.append(f"The first that parts is {code(labels[first])}, at depth {depth} (cosine {cosine:.3f}).")
-        depth, pair = divmod(int(np.nanargmin(values.cosine)), len(labels))
-        cosine = values.cosine[depth, pair]
-        said.append(f"Furthest apart are those of {code(labels[pair])} at depth {depth}: {cosine:.3f}.")
+        deepest, pair = divmod(int(np.nanargmin(values.cosine)), len(labels))
+        cosine = values.cosine[deepest, pair]
+        if (deepest, pair) == (depth, first):
+            said.append("Nowhere else are two streams further apart.")
+        else:
+            said.append(f"Furthest apart are those of {code(labels[pair])}, at depth {deepest} ({cosine:.3f}).")
     if selected is not None and selected in apart:
         said.append(_selected_stream(values, labels[selected], selected))
     if broken:
@@ -70,7 +73,7 @@ def _selected_stream(values: Streams, label: str, pair: int) -> str:
         f"At the selected token, {code(label)}, they are {before}, and furthest apart at depth {deepest} "
         f"(cosine {line[deepest]:.3f}"
         + (f"; two different tokens of one run have {compared:.3f} there" if math.isfinite(compared) else "")
-        + f"); at the end it is {size(float(line[-1]))}."
+        + f"); at the end it is {line[-1]:.3f}."
     )
 
 
@@ -98,6 +101,23 @@ def two_models_heads(left: ModelSpec, right: ModelSpec) -> str:
         f"other {right.n_layers} of {right.n_heads}, and nothing makes two of the same number do the same. The "
         "Attention page shows the heads of each."
     )
+
+
+def favoured(values: tuple[Lens, Lens], labels: Names, names: Names) -> str:
+    """How the tokens that each run favours most over the other come up, in Markdown. labels: of the two tokens."""
+    risen = (
+        f"{code(label)} in {literal(name)}, {_rise(lens.target_probabilities)}"
+        for lens, label, name in zip(values, labels, names, strict=True)
+    )
+    return f"What each favours most over the other: {'; '.join(risen)}."
+
+
+def _rise(probabilities: Floats) -> str:
+    highest = int(probabilities.argmax())
+    said = f"with {percent(float(probabilities[-1]))} at the end"
+    if highest == len(probabilities) - 1:
+        return f"{said}, its highest"
+    return f"{said} and {percent(float(probabilities[highest]))} at its highest, at depth {highest}"
 
 
 def decided(values: tuple[Lens, Lens], labels: Names, names: Names) -> str:
