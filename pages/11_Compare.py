@@ -97,7 +97,7 @@ def heads(page: Page, runs: Compared, aligned: stage.Aligned) -> None:
     selected = aligned.column_of(page.position)
     with right:
         panels.chart(
-            draw.pattern(values, "difference", names, selected, f"{runs.names[1]} less {runs.names[0]}".capitalize()),
+            draw.pattern(values, "difference", names, selected, f"Difference: {runs.names[1]} less {runs.names[0]}"),
             key="difference",
         )
     for place, side, name in zip(st.columns(2, gap="large"), ("left", "right"), runs.names, strict=True):

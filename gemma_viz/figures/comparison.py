@@ -250,7 +250,7 @@ def changes(values: Outputs, names: tuple[str, str]) -> go.Figure:
             y=ranks,
             orientation="h",
             marker_color=[RIGHT if value > 0 else LEFT for value in change],
-            text=[f"{value * 100:+.1f}" for value in change],
+            text=[_points(value) for value in change],
             textposition="outside",
             cliponaxis=False,
             customdata=[shares for _, *shares in shown],
@@ -268,10 +268,15 @@ def changes(values: Outputs, names: tuple[str, str]) -> go.Figure:
         x="change of the probability (percentage points)",
         y="",
         alt=f"Bars of the change of probability from {names[0]} to {names[1]}: "
-        + ", ".join(f"{text} {value * 100:+.1f}" for text, value in zip(texts, change, strict=True))
+        + ", ".join(f"{text} {_points(value)}" for text, value in zip(texts, change, strict=True))
         + " percentage points.",
         height=130 + 26 * max(len(texts), 1),
     )
+
+
+def _points(change: float) -> str:
+    """A change of a probability in percentage points."""
+    return f"{change * 100:+.1f}" if abs(change) >= 0.0005 else f"{change * 100:+.1g}"
 
 
 def _side_by_side(values: Probabilities, names: tuple[str, str], title: str) -> go.Figure:
@@ -282,7 +287,7 @@ def _side_by_side(values: Probabilities, names: tuple[str, str], title: str) -> 
         [
             go.Bar(
                 name=plain(name, 40),
-                x=shares,
+                x=np.nan_to_num(shares),  # a bar without a length would not show its text
                 y=ranks,
                 orientation="h",
                 marker_color=colour,

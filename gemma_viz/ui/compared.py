@@ -102,7 +102,8 @@ def _with_edits(page: Page, asked: Edits) -> Compared:
     first = page.view.choice("first_edits", "Beside", list(every), format_func=name)
     page.view.page_link("pages/9_Experiments.py", "Put together a change of your own", icon=":material/science:")
     base, changed = (live.edited(page.cap, every[text]) if text else page.cap for text in (first, second))
-    return Compared("edits", base, changed, (name(first), name(second)))
+    first_name, second_name = (f"“{name(text)}”" if text else name(text) for text in (first, second))
+    return Compared("edits", base, changed, (first_name, second_name))
 
 
 def _with_other_model(page: Page) -> Compared | None:

@@ -32,7 +32,10 @@ def aligned(values: Aligned, labels: tuple[Sequence[str], Sequence[str]], names:
         pieces([side[position] for position in positions]) if positions else "no token"
         for side, positions in zip(labels, (different.left, different.right), strict=True)
     )
-    return f"{counts}; **{n_same:,} are the same** in both. The first difference is {one} above {other}."
+    return (
+        f"{counts}. In **{n_same:,} of {len(values.columns):,} places** both have the same. The first difference is "
+        f"{one} above {other}."
+    )
 
 
 def streams_part(values: Streams, labels: Sequence[str], selected: int | None) -> str:
@@ -133,7 +136,9 @@ def _leads(values: Lens) -> str:
     if not math.isfinite(values.target_probabilities[-1]):
         return "but its logits are not numbers."
     if values.leads_from == 0:
-        return "it is the likeliest from the embedding on."
+        return "read off the stream it is the likeliest from the embedding on."
+    if values.leads_from == n_layers:
+        return f"read off the stream it is the likeliest only after the last of {n_layers} layers."
     return (
         f"read off the stream it is the likeliest from depth **{values.leads_from} of {n_layers}** on "
         f"({values.leads_from / n_layers:.0%} of the layers)."

@@ -538,7 +538,7 @@ def test_a_change_in_the_address_is_what_is_compared(offered: list[str]) -> None
 
 
 def test_a_prompt_is_the_same_as_itself(offered: list[str]) -> None:
-    for part, sentence in {"streams": "At **3 of 3**", "heads": "same pattern in both", "output": "**0 nats**"}.items():
+    for part, sentence in {"streams": "At **5 of 5**", "heads": "same pattern in both", "output": "**0 nats**"}.items():
         app = open_page(COMPARE, prompt="the cat", other="the cat", comparison=part)
         assert not app.exception
         assert "all are the same" in said(app)
