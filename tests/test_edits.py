@@ -1,265 +1,251 @@
-"""Each switch against the same surgery done plainly on a model that Gemma Viz has never touched."""
+"""Every change that a run can make, against the plain Gemma, which shares nothing with the engine; and Edits as a value."""
 
 import shutil
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, dataclass, fields, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from transformers import PreTrainedModel
+from torch import Tensor
+from transformers import AutoConfig, PreTrainedConfig
 
 import gemma_viz as gv
+from gemma_viz.errors import EditsError
 from tests.conftest import FAMILIES, PROMPT, load_tiny
-from tests.reference import load_reference
+from tests.plain_gemma import Pass, Weights, moved_positions, own_theta, rotate, run_plain
 
-STEPS = ("embedding_scale", "norms", "attention", "causal_mask", "rope", "mlp", "final_norm")
-NORM_KINDS = ("attention_norms", "mlp_norms")
+N_LAYERS = 4
 
-# Changes a model, or the arguments of its call.
-Surgery = Callable[[PreTrainedModel, dict[str, Any]], None]
+ONE_OF_EACH = (
+    gv.Edits(embedding_scale=False),
+    gv.Edits(embedding_factor=2.5),
+    gv.Edits(norms=False),
+    gv.Edits(attention_norms=False),
+    gv.Edits(mlp_norms=False),
+    gv.Edits(qk_norms=False),
+    gv.Edits(final_norm=False),
+    gv.Edits(attention=False),
+    gv.Edits(attention_residual=False),
+    gv.Edits(causal_mask=False),
+    gv.Edits(window=3),
+    gv.Edits(attention_temperature=0.5),
+    gv.Edits(attention_softcap=False),
+    gv.Edits(pattern="uniform"),
+    gv.Edits(queries_from=((0, 5), (5, 0), (1, 3))),
+    gv.Edits(rope=False),
+    gv.Edits(rope_theta=30.0),
+    gv.Edits(rope_stretch=0.5),
+    gv.Edits(rope_shift=7),
+    gv.Edits(rope_shuffle=5),
+    gv.Edits(mlp=False),
+    gv.Edits(mlp_residual=False),
+    gv.Edits(activation="relu"),
+    gv.Edits(gate=False),
+    gv.Edits(without_heads=frozenset({(1, 0), (1, 5), (3, 1)})),
+    gv.Edits(without_neurons=frozenset({(0, 79), (2, 7), (2, 8)})),
+    gv.Edits(removal="mean", attention=False),
+    gv.Edits(weight_bits=4),
+    gv.Edits(unembedding_seed=3),  # 0, 1 and 2 are what the tiny models' own tables were drawn from
+    gv.Edits(final_softcap=False),
+)
+OTHER_VALUES = (
+    gv.Edits(embedding_factor=-0.5),
+    gv.Edits(embedding_factor=0.0),
+    gv.Edits(window=1),
+    gv.Edits(window=8),
+    gv.Edits(window=1000),
+    gv.Edits(attention_temperature=4.0),
+    gv.Edits(pattern="own"),
+    gv.Edits(rope_stretch=0.0),
+    gv.Edits(rope_stretch=-1.5),
+    gv.Edits(rope_shift=-3),
+    gv.Edits(rope_shuffle=0),
+    gv.Edits(activation="gelu_exact"),
+    gv.Edits(activation="identity"),
+    gv.Edits(removal="mean"),
+    gv.Edits(removal="mean", mlp=False),
+    gv.Edits(removal="mean", without_heads=frozenset({(1, 0), (1, 5), (3, 1)})),
+    gv.Edits(removal="mean", without_neurons=frozenset({(0, 79), (2, 7), (2, 8)})),
+    gv.Edits(weight_bits=8),
+    gv.Edits(weight_bits=2),
+    gv.Edits(unembedding_seed=2**31 - 1),
+)
+ALONE = ONE_OF_EACH + OTHER_VALUES
+TOGETHER = (
+    gv.Edits(*(False,) * 7),
+    gv.Edits(attention=False, mlp=False, removal="mean"),
+    gv.Edits(attention_residual=False, mlp_residual=False, attention=False, mlp=False, removal="mean"),
+    gv.Edits(rope_shuffle=2, rope_stretch=2.0, rope_shift=3, rope_theta=500.0),
+    gv.Edits(pattern="uniform", window=2, without_heads=frozenset({(0, 1), (3, 3)}), removal="mean"),
+    gv.Edits(attention_temperature=2.0, attention_softcap=False, queries_from=((2, 4),), window=4, qk_norms=False),
+    gv.Edits(activation="relu", weight_bits=4, without_neurons=frozenset({(1, 1), (3, 60)}), removal="mean"),
+    gv.Edits(embedding_factor=3.0, final_norm=False, final_softcap=False, unembedding_seed=11),
+    gv.Edits(attention=False, removal="mean", without_heads=frozenset({(1, 2), (2, 2)})),
+    gv.Edits(mlp=False, gate=False, without_neurons=frozenset({(0, 5), (2, 5)}), removal="mean"),
+    gv.Edits(
+        causal_mask=False,
+        window=3,
+        rope_shuffle=1,
+        weight_bits=8,
+        queries_from=((0, 1), (1, 2)),
+        without_heads=frozenset({(0, 0), (2, 1)}),
+        without_neurons=frozenset({(0, 3), (2, 4)}),
+        activation="gelu_exact",
+        removal="mean",
+        unembedding_seed=5,
+    ),
+)
+PAIRS = tuple(one.also(other) for one, other in combinations(ONE_OF_EACH, 2))
+
+PER_MODEL = {"embedding_scale", "embedding_factor", "final_norm", "final_softcap", "unembedding_seed"}
+PARTS = {"without_heads", "without_neurons"}
 
 
-def unscaled_rows(hf: PreTrainedModel, call: dict[str, Any]) -> None:
-    ids = call.pop("input_ids")
-    call["inputs_embeds"] = hf.model.embed_tokens.weight[ids]
+def changed(edits: gv.Edits) -> set[str]:
+    return {field.name for field in fields(edits) if getattr(edits, field.name) != field.default}
 
 
-def no_norms(hf: PreTrainedModel, call: dict[str, Any]) -> None:
-    for layer in hf.model.layers:
-        for name, _ in list(layer.named_children()):
-            if name.endswith("layernorm"):
-                setattr(layer, name, nn.Identity())
+IN_LAYERS = tuple(edits for edits in ALONE if not changed(edits) & (PER_MODEL | PARTS))
+
+NORMS = {"norms", "attention_norms", "mlp_norms"}
+
+by_text = {"ids": gv.Edits.to_text}
 
 
-def no_attention(hf: PreTrainedModel, call: dict[str, Any]) -> None:
-    for layer in hf.model.layers:
-        layer.self_attn.o_proj.weight.zero_()
+@dataclass(frozen=True)
+class Subject:
+    """A tiny model, and what the plain Gemma needs to run the same checkpoint."""
+
+    model: gv.Model
+    weights: Weights
+    config: PreTrainedConfig
+
+    def plain(self, cap: gv.Capture) -> Pass:
+        return run_plain(self.weights, self.config, cap.token_ids, cap.edits)
 
 
-def no_mlp(hf: PreTrainedModel, call: dict[str, Any]) -> None:
-    for layer in hf.model.layers:
-        layer.mlp.down_proj.weight.zero_()
-
-
-def everything_is_seen(hf: PreTrainedModel, call: dict[str, Any]) -> None:
-    n = call["input_ids"].shape[1]
-    nothing_hidden = torch.zeros(1, 1, n, n)
-    kinds = set(getattr(hf.config, "layer_types", None) or ())
-    call["attention_mask"] = dict.fromkeys(kinds, nothing_hidden) if kinds else nothing_hidden
-
-
-def nothing_is_turned(hf: PreTrainedModel, call: dict[str, Any]) -> None:
-    turn = hf.model.rotary_emb.forward
-
-    def no_turn(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        cos, _ = turn(*args, **kwargs)
-        return torch.full_like(cos, 1), torch.full_like(cos, 0)
-
-    hf.model.rotary_emb.forward = no_turn
-
-
-def no_final_norm(hf: PreTrainedModel, call: dict[str, Any]) -> None:
-    hf.model.norm = nn.Identity()
-
-
-SURGERY: dict[str, Surgery] = {
-    "embedding_scale": unscaled_rows,
-    "norms": no_norms,
-    "attention": no_attention,
-    "causal_mask": everything_is_seen,
-    "rope": nothing_is_turned,
-    "mlp": no_mlp,
-    "final_norm": no_final_norm,
-}
-
-
-def operated(folder: Path, ids: Tensor, steps: tuple[str, ...]) -> tuple[list[Tensor], Tensor]:
-    """What each layer gives, and the logits, of a model on which the steps were left out by hand."""
-    hf = load_reference(folder)
-    call: dict[str, Any] = {"input_ids": ids[None], "use_cache": False}
-    streams: list[Tensor] = []
-    with torch.no_grad():
-        for step in sorted(steps, key=STEPS[::-1].index):  # the embedding last: it takes the ids out of the call
-            SURGERY[step](hf, call)
-        for layer in hf.model.layers:
-            layer.register_forward_hook(lambda _, __, output: streams.append(output[0]))
-        logits = hf(**call).logits[0]
-    return streams, logits
+def load_subject(folder: Path) -> Subject:
+    return Subject(load_tiny(folder), load_file(folder / "model.safetensors"), AutoConfig.from_pretrained(folder))
 
 
 @pytest.fixture(scope="module")
-def calm_checkpoints(tiny_checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The tiny models with smaller weights: without norms the stream of the others leaves what float32 can hold."""
+def wild(tiny_checkpoints: dict[str, Path]) -> dict[str, Subject]:
+    """The tiny models."""
+    return {family: load_subject(folder) for family, folder in tiny_checkpoints.items()}
+
+
+@pytest.fixture(scope="module")
+def calm(tiny_checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Subject]:
+    """The same with smaller weights: without norms the stream of the others leaves what float32 can hold."""
     root = tmp_path_factory.mktemp("calm")
     for family, folder in tiny_checkpoints.items():
         weights = load_file(shutil.copytree(folder, root / family) / "model.safetensors")
-        calm = {name: 0.25 * weight for name, weight in weights.items()}
-        save_file(calm, root / family / "model.safetensors", {"format": "pt"})
-    return {family: root / family for family in tiny_checkpoints}
+        smaller = {name: 0.25 * weight for name, weight in weights.items()}
+        save_file(smaller, root / family / "model.safetensors", {"format": "pt"})
+    return {family: load_subject(root / family) for family in tiny_checkpoints}
 
 
-@pytest.fixture(scope="module")
-def calm_models(calm_checkpoints: dict[str, Path]) -> dict[str, gv.Model]:
-    return {family: load_tiny(folder) for family, folder in calm_checkpoints.items()}
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
-def assert_same(cap: gv.Capture, streams: list[Tensor], logits: Tensor) -> None:
-    pairs = [(cap.resid_post(layer), stream) for layer, stream in enumerate(streams)]
-    for ours, by_hand in [*pairs, (cap.logits(range(len(cap))), logits)]:
-        torch.testing.assert_close(ours, by_hand, rtol=1e-4, atol=1e-5 * by_hand.abs().max().item())
+SubjectFor = Callable[[str, gv.Edits], Subject]
 
 
-CHOICES = [(), *((step,) for step in STEPS), *combinations(STEPS, 2), STEPS]
+@pytest.fixture
+def subject_for(wild: dict[str, Subject], calm: dict[str, Subject]) -> SubjectFor:
+    return lambda family, edits: (calm if changed(edits) & NORMS else wild)[family]
 
 
-@pytest.mark.parametrize("steps", CHOICES, ids=lambda steps: "+".join(steps) or "nothing")
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_step_left_out_is_left_out(family: str, steps: tuple[str, ...], request: pytest.FixtureRequest) -> None:
-    size = "calm" if "norms" in steps else "tiny"
-    model = request.getfixturevalue(f"{size}_models")[family]
-    cap = model.capture(PROMPT, gv.Edits(**dict.fromkeys(steps, False)))
-    assert cap.logits([-1]).isfinite().all()
-    assert_same(cap, *operated(request.getfixturevalue(f"{size}_checkpoints")[family], cap.token_ids, steps))
+def assert_close(ours: Tensor, plain: Tensor) -> None:
+    assert plain.isfinite().all()
+    torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5 * plain.abs().max().item())
 
 
-@pytest.mark.parametrize("step", [*STEPS, *NORM_KINDS])
-def test_every_step_matters(tiny: gv.Model, step: str) -> None:
-    without = tiny.capture(PROMPT, gv.Edits(**{step: False})).logits([-1])
-    assert not torch.allclose(without, tiny.capture(PROMPT).logits([-1]), atol=1e-2)
+def assert_plain(cap: gv.Capture, plain: Pass) -> None:
+    assert_close(cap.resid_pre(0), plain.streams[0])
+    for layer, (stream, pattern) in enumerate(zip(plain.streams[1:], plain.patterns, strict=True)):
+        assert_close(cap.resid_post(layer), stream)
+        assert_close(cap.attention(layer).pattern, pattern)
+    assert_close(cap.logits(range(len(cap))), plain.logits)
 
 
-def test_no_edits_change_not_one_bit(tiny: gv.Model) -> None:
-    plain, edited = tiny.capture(PROMPT), tiny.capture(PROMPT, gv.Edits())
-    assert torch.equal(plain.logits(range(len(plain))), edited.logits(range(len(plain))))
-    for layer in range(tiny.spec.n_layers):
-        assert torch.equal(plain.resid_post(layer), edited.resid_post(layer))
-
-
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_replayed_layer_leaves_out_the_same(family: str, step: str, calm_models: dict[str, gv.Model]) -> None:
-    cap = calm_models[family].capture(PROMPT, gv.Edits(**{step: False}))
-    for layer in range(cap.model.spec.n_layers):
+def assert_replayed(cap: gv.Capture) -> None:
+    for layer in range(N_LAYERS):
         assert torch.equal(cap.replayed_resid_post(layer), cap.resid_post(layer))
-        pattern = cap.attention(layer).pattern
-        torch.testing.assert_close(pattern.sum(-1), torch.ones(pattern.shape[:2]))
 
 
-IN_LAYERS = tuple(step for step in STEPS if step not in ("embedding_scale", "final_norm"))
+@pytest.mark.parametrize("layers", [None, frozenset({1}), frozenset({2})], ids=["all", "layer 1", "layer 2"])
+@pytest.mark.parametrize("edits", ALONE, **by_text)
+def test_a_change_alone(family: str, edits: gv.Edits, layers: frozenset[int] | None, subject_for: SubjectFor) -> None:
+    subject = subject_for(family, edits)
+    cap = subject.model.capture(PROMPT, replace(edits, layers=layers))
+    assert_plain(cap, subject.plain(cap))
+    assert_replayed(cap)
 
 
-@pytest.mark.parametrize("step", [*IN_LAYERS, *NORM_KINDS])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_step_is_left_out_in_the_chosen_layers_only(family: str, step: str, calm_models: dict[str, gv.Model]) -> None:
-    model = calm_models[family]
-
-    def streams(layers: frozenset[int] | None) -> list[Tensor]:
-        cap = model.capture(PROMPT, gv.Edits(**{step: False}, layers=layers))  # type: ignore[arg-type]
-        assert torch.equal(cap.replayed_resid_post(1), cap.resid_post(1))
-        return [cap.resid_post(layer) for layer in range(4)]
-
-    plain = model.capture(PROMPT)
-    untouched = [plain.resid_post(layer) for layer in range(4)]
-    everywhere = streams(None)
-    assert all(map(torch.equal, streams(frozenset()), untouched))
-    assert all(map(torch.equal, streams(frozenset(range(4))), everywhere))
-    assert torch.equal(streams(frozenset({0}))[0], everywhere[0])
-    in_the_third = streams(frozenset({2}))
-    assert all(map(torch.equal, in_the_third[:2], untouched[:2]))
-    assert not torch.equal(in_the_third[2], untouched[2])
+@pytest.mark.parametrize("edits", TOGETHER, **by_text)
+def test_many_changes_together(family: str, edits: gv.Edits, subject_for: SubjectFor) -> None:
+    subject = subject_for(family, edits)
+    for layers in (None, frozenset({0, 2})):
+        cap = subject.model.capture(PROMPT, replace(edits, layers=layers))
+        assert_plain(cap, subject.plain(cap))
+        assert_replayed(cap)
 
 
-def test_the_norms_of_one_kind_of_sublayer_are_left_out(tiny: gv.Model) -> None:
-    no_attention_norms = tiny.capture(PROMPT, gv.Edits(attention_norms=False))
-    assert torch.equal(no_attention_norms.attention(0).input, no_attention_norms.resid_pre(0))
-    assert torch.equal(no_attention_norms.attention(0).out, no_attention_norms.attention(0).projected)
-    assert not torch.equal(no_attention_norms.mlp(0).input, no_attention_norms.resid_mid(0))
-    no_mlp_norms = tiny.capture(PROMPT, gv.Edits(mlp_norms=False))
-    assert torch.equal(no_mlp_norms.mlp(0).input, no_mlp_norms.resid_mid(0))
-    assert torch.equal(no_mlp_norms.mlp(0).out, no_mlp_norms.mlp(0).projected)
-    assert torch.equal(no_mlp_norms.attention(0).input, tiny.capture(PROMPT).attention(0).input)
+@pytest.mark.parametrize(("index", "edits"), enumerate(PAIRS), ids=map(gv.Edits.to_text, PAIRS))
+def test_two_changes_together(index: int, edits: gv.Edits, subject_for: SubjectFor) -> None:
+    subject = subject_for(FAMILIES[index % len(FAMILIES)], edits)
+    cap = subject.model.capture(PROMPT, edits)
+    assert_plain(cap, subject.plain(cap))
 
 
-def test_the_norms_of_both_kinds_are_all_norms(calm_models: dict[str, gv.Model]) -> None:
-    for model in calm_models.values():
-        both = model.capture(PROMPT, gv.Edits(attention_norms=False, mlp_norms=False))
-        assert torch.equal(both.resid_post(3), model.capture(PROMPT, gv.Edits(norms=False)).resid_post(3))
-
-
-class Applied(nn.Module):
-    def __init__(self, function: Callable[[Tensor], Tensor]):
-        super().__init__()
-        self.forward = function
-
-
-def other_function(function: Callable[[Tensor], Tensor]) -> Surgery:
-    def surgery(hf: PreTrainedModel, call: dict[str, Any]) -> None:
-        for layer in hf.model.layers:
-            layer.mlp.act_fn = Applied(function)
-
-    return surgery
-
-
-def other_positions(change: Callable[[Tensor], Tensor]) -> Surgery:
-    def surgery(hf: PreTrainedModel, call: dict[str, Any]) -> None:
-        turn = hf.model.rotary_emb.forward
-        hf.model.rotary_emb.forward = lambda x, position_ids, *kind: turn(x, change(position_ids), *kind)
-
-    return surgery
-
-
-CHANGES: dict[gv.Edits, Surgery] = {
-    gv.Edits(rope_shift=7): other_positions(lambda positions: positions + 7),
-    gv.Edits(rope_stretch=0.5): other_positions(lambda positions: positions / 2),
-    gv.Edits(rope_shift=3, rope_stretch=2.0): other_positions(lambda positions: positions * 2 + 3),
-    gv.Edits(activation="relu"): other_function(lambda gate: gate.clamp_min(0)),
-    gv.Edits(activation="identity"): other_function(lambda gate: gate),
-    gv.Edits(activation="gelu_exact"): other_function(lambda gate: gate * (1 + torch.erf(gate / 2**0.5)) / 2),
-    gv.Edits(gate=False): other_function(torch.ones_like),
-}
-
-
-def changed_fields(edits: gv.Edits) -> dict[str, object]:
-    return {name: value for name, value in vars(edits).items() if value != getattr(gv.Edits(), name)}
-
-
-@pytest.mark.parametrize("edits", CHANGES, ids=lambda edits: str(changed_fields(edits)))
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_step_done_otherwise_is_done_so_in_every_layer(
-    family: str, edits: gv.Edits, tiny_models: dict[str, gv.Model], tiny_checkpoints: dict[str, Path]
-) -> None:
-    cap = tiny_models[family].capture(PROMPT, edits)
-    hf = load_reference(tiny_checkpoints[family])
-    CHANGES[edits](hf, {})
-    with torch.no_grad():
-        by_hand = hf(input_ids=cap.token_ids[None], use_cache=False, output_hidden_states=True)
-    for layer in range(4):
-        assert torch.equal(cap.replayed_resid_post(layer), cap.resid_post(layer))
-        if layer < 3:  # the last one is given after the final norm
-            expected = by_hand.hidden_states[layer + 1][0]
-            torch.testing.assert_close(
-                cap.resid_post(layer), expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item()
-            )
-    torch.testing.assert_close(cap.logits(range(len(cap))), by_hand.logits[0], rtol=1e-3, atol=1e-3)
-    elsewhere = tiny_models[family].capture(PROMPT, edits.only_in())
-    assert torch.equal(elsewhere.resid_post(3), tiny_models[family].capture(PROMPT).resid_post(3))
+@pytest.mark.parametrize("edits", ALONE + TOGETHER, **by_text)
+def test_a_capture_that_goes_on_from_an_earlier_one(family: str, edits: gv.Edits, subject_for: SubjectFor) -> None:
+    subject = subject_for(family, edits)
+    earlier = subject.model.capture(PROMPT[:-20], edits)
+    cap = subject.model.capture(PROMPT, edits, earlier=[earlier])
+    assert_plain(cap, subject.plain(cap))
 
 
 def test_all_steps_are_tested() -> None:
-    changed = {name for edits in CHANGES for name in changed_fields(edits)}
-    assert {field.name for field in fields(gv.Edits)} == {*STEPS, *NORM_KINDS, *changed, "layers"}
+    every = {field.name for field in fields(gv.Edits)} - {"layers"}
+    assert {name for edits in ONE_OF_EACH for name in changed(edits)} == every
+    # Each by itself, but for what stands in the place of something that is left out.
+    assert {name for edits in ONE_OF_EACH if len(changed(edits)) == 1 for name in changed(edits)} == every - {"removal"}
 
 
-def test_edits_are_values() -> None:
-    edits = gv.Edits(rope=False, norms=False)
-    assert {edits: 1}[gv.Edits(norms=False, rope=False)] == 1
-    assert gv.Edits() != edits
-    assert gv.Edits(rope=False, layers=frozenset({1})) != gv.Edits(rope=False)
-    assert gv.Edits(rope=False).only_in(1, 2) == gv.Edits(rope=False, layers=frozenset({1, 2}))
-    with pytest.raises(FrozenInstanceError):
-        edits.rope = True  # type: ignore[misc]
+# A shift turns queries and keys alike, and what a removal would leave is only seen where something is removed.
+NEUTRAL = ({"rope_shift"}, {"removal"})
+
+
+@pytest.mark.parametrize("edits", [edits for edits in ALONE if changed(edits) not in NEUTRAL], **by_text)
+def test_every_change_matters(edits: gv.Edits, wild: dict[str, Subject]) -> None:
+    """To the logits of one family at least, by far more than what the comparisons let pass."""
+    differences = []
+    for subject in wild.values():
+        own, other = (subject.model.capture(PROMPT, these).logits([-1]) for these in (gv.Edits(), edits))
+        differences.append((own - other).abs().max() / own.abs().max())
+    assert not max(differences) < 1e-4
+
+
+ROTATIONS = tuple(edits for edits in (*ALONE, *TOGETHER) if any(name.startswith("rope_") for name in changed(edits)))
+
+
+@pytest.mark.parametrize("edits", ROTATIONS, **by_text)
+def test_queries_and_keys_are_turned_by_the_positions_they_are_given(
+    family: str, edits: gv.Edits, wild: dict[str, Subject]
+) -> None:
+    """Patterns do not tell: a shift leaves them as they are."""
+    cap = wild[family].model.capture(PROMPT, edits)
+    positions = moved_positions(len(cap), edits)
+    for layer in range(N_LAYERS):
+        attention = cap.attention(layer)
+        theta = edits.rope_theta or own_theta(layer, wild[family].config)
+        assert_close(attention.rot_k, torch.stack([rotate(k, positions, theta) for k in attention.k]))
+        if not edits.queries_from:
+            assert_close(attention.rot_q, torch.stack([rotate(q, positions, theta) for q in attention.q]))
