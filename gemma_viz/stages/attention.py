@@ -91,7 +91,7 @@ def head(cap: Capture, layer: int, head: int, position: int) -> Head:
         whole=_pooled(values, head, cell) if len(shown) < len(cap) else None,
         cell=cell,
         kv_head=head // cap.model.spec.group_size,
-        window=values.window,
+        window=values.rule.window,
     )
 
 
@@ -151,7 +151,7 @@ def check_attention(cap: Capture, layer: int) -> Check:
     values = cap.attention(layer)
     n = min(len(cap), TOKENS_CHECKED)
     rot_q, rot_k, v = (tensor[:, :n] for tensor in (values.rot_q, values.rot_k, values.v))
-    mine = attention_step(rot_q, rot_k, v, values.scale, values.softcap, values.window or n)
+    mine = attention_step(rot_q, rot_k, v, values.rule.scale, values.rule.softcap, values.rule.window or n)
     part = f", first {n:,} tokens" if n < len(cap) else ""
     call = f"attention(rot_q, rot_k, v, scale, …), layer {layer}{part}"
     return check(attention_step, call, mine, values.z[:, :n], parts=(scores_step, visible_only))

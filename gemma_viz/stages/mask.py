@@ -80,8 +80,8 @@ def all_scores(cap: Capture, layer: int, head: int, position: int) -> AllScores:
     values, shown = cap.attention(layer), around(position, len(cap), SCORES_SHOWN)
     part = slice(shown.start, shown.stop)
     queries, keys = values.rot_q[head, part], values.rot_k[head // cap.model.spec.group_size, part]
-    hidden = hidden_keys(shown, shown, values.causal, values.window, queries.device)
-    scores = masked_scores(queries, keys, torch.zeros_like(hidden), values.scale, values.softcap)
+    hidden = hidden_keys(shown, shown, values.rule, queries.device)
+    scores = masked_scores(queries, keys, torch.zeros_like(hidden), values.rule)
     return AllScores(shown, to_numpy(scores), hidden.numpy())
 
 

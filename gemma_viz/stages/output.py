@@ -139,7 +139,7 @@ def final_norm(cap: Capture) -> FinalNorm:
 def sharpness(cap: Capture, position: int) -> tuple[Sharpness, Sharpness]:
     """The distribution after a position as it is, and if the stream went to the output projection unnormed."""
     stream = cap.stream_at(position)[[-1]]  # [1, d_model]
-    unnormed = cap.model.unembed(stream.to(cap.model.embedding))[0].float().cpu()
+    unnormed = cap.unembed(stream)[0]
     return _sharpness(cap, cap.logits([position])[0]), _sharpness(cap, unnormed)
 
 
@@ -176,8 +176,7 @@ def both_ends(cap: Capture, position: int, token: int) -> BothEnds:
 
 def raw_logits(cap: Capture, position: int) -> Tensor:
     """Logits after one position before any soft-cap, by the model's own projection: float32 [vocab_size]."""
-    normed = cap.final_norm()[[position]].to(cap.model.embedding)
-    return cap.model.project(normed)[0].float().cpu()
+    return cap.project(cap.final_norm()[[position]])[0]
 
 
 def compare(baseline: Capture, edited: Capture, position: int, k: int = 5) -> Comparison:

@@ -140,7 +140,7 @@ def contributions(cap: Capture, layer: int, head: int, query: int, key: int) -> 
     values, spec = cap.attention(layer), cap.model.spec
     rot_q, rot_k = values.rot_q[head, query], values.rot_k[head // spec.group_size, key]  # [d_head]
     return Contributions(
-        parts=to_numpy((pairs(rot_q) * pairs(rot_k)).sum(-1) * spec.attention_scale),
+        parts=to_numpy((pairs(rot_q) * pairs(rot_k)).sum(-1) * values.rule.scale / values.rule.temperature),
         score=uncapped_score(values, head, query, key),
         wavelengths=layer_wavelengths(cap.model, layer),
     )
@@ -158,7 +158,7 @@ def turned(cap: Capture, layer: int, vector: Tensor, positions: Tensor) -> Tenso
 
 def uncapped_score(values: Attention, head: int, query: int, key: int) -> float:
     """What the model's own turned query and key give, scaled, before any soft-cap, whether it may look there or not."""
-    everywhere = replace(values, softcap=None, causal=False)
+    everywhere = replace(values, rule=replace(values.rule, softcap=None, causal=False))
     return float(everywhere.scores_of(slice(head, head + 1), slice(query, query + 1), slice(key, key + 1)))
 
 

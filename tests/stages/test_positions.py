@@ -18,10 +18,12 @@ def written_out(values: Attention, q: torch.Tensor, k: torch.Tensor, head: int) 
     shared_by = len(q) // len(k)
     rows = []
     for query in range(q.shape[1]):
-        first = max(0, query - values.window + 1) if values.window else 0
-        scores = [float(q[head, query] @ k[head // shared_by, key]) * values.scale for key in range(first, query + 1)]
-        if values.softcap:
-            scores = [values.softcap * math.tanh(score / values.softcap) for score in scores]
+        first = max(0, query - values.rule.window + 1) if values.rule.window else 0
+        scores = [
+            float(q[head, query] @ k[head // shared_by, key]) * values.rule.scale for key in range(first, query + 1)
+        ]
+        if values.rule.softcap:
+            scores = [values.rule.softcap * math.tanh(score / values.rule.softcap) for score in scores]
         exps = [math.exp(score - max(scores)) for score in scores]
         rows.append([0.0] * first + [e / sum(exps) for e in exps])
     return rows
