@@ -186,6 +186,10 @@ class Capture:
     def __repr__(self) -> str:
         return f"<Capture of {len(self)} tokens by {self.model.name}: {self.text[:40]!r}>"
 
+    def again(self, edits: Edits) -> "Capture":
+        """The same tokens run once more, with other edits and the same patch."""
+        return Capture(self.model, self.text, self.tokens, edits, patch=self.patch)
+
     def ids_with(self, position: int, id: int) -> list[int]:
         """The token ids with another one at a position; for `Model.capture_ids`."""
         ids: list[int] = self.token_ids.tolist()

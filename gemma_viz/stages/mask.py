@@ -105,7 +105,7 @@ def later_token(cap: Capture, position: int, id: int) -> LaterToken:
     texts = cap.token_ids.tolist(), cap.ids_with(position, id)
     with_mask, without_mask = (
         _change(*(cap.model.capture_ids(ids, edits).resid_post(-1) for ids in texts))
-        for edits in (Edits(), Edits(causal_mask=False))
+        for edits in (cap.edits, cap.edits.also(Edits(causal_mask=False)))
     )
     return LaterToken(position, with_mask, without_mask)
 

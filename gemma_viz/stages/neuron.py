@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gemma_viz.capture import Capture, norm_factors
-from gemma_viz.edits import UNCHANGED
+from gemma_viz.edits import UNCHANGED, Edits
 from gemma_viz.instrument import Run, norm_before_mlp, running
 from gemma_viz.linear import linear
 from gemma_viz.model import ROWS_AT_ONCE, Model
@@ -129,12 +129,12 @@ def shipped_pieces(model: Model) -> tuple[tuple[int, ...], ...]:
     return tuple(pieces)
 
 
-def strongest_in_piece(model: Model, ids: tuple[int, ...]) -> StrongestInPiece:
+def strongest_in_piece(model: Model, ids: tuple[int, ...], edits: Edits = UNCHANGED) -> StrongestInPiece:
     """Run one piece of text and keep, for every neuron, the tokens on which it is strongest.
 
     The first token is left out: it is the same in every piece, and so would take many of the places.
     """
-    run = Run(("act",), UNCHANGED)
+    run = Run(("act",), edits)
     with running(run):
         model.forward(torch.tensor(ids))
     found = [_strongest(run.values["act", layer][0, 1:]) for layer in range(model.spec.n_layers)]
