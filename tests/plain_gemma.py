@@ -97,11 +97,8 @@ def layer_weights(weights: Weights, layer: int, edits: Edits) -> Weights:
 
 def rounded(matrix: Tensor, bits: int) -> Tensor:
     """Every row to whole steps, evenly from minus to plus its largest absolute weight."""
-    rows = []
-    for row in matrix:  # the weights of one output
-        step = row.abs().max() / (2 ** (bits - 1) - 1)
-        rows.append((row / step).round() * step if step > 0 else row)
-    return torch.stack(rows)
+    step = matrix.abs().amax(1, keepdim=True) / (2 ** (bits - 1) - 1)  # [row, 1], a row for each output
+    return torch.where(step > 0, (matrix / step).round() * step, matrix)
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -124,9 +121,8 @@ def attention(layer: int, x: Tensor, w: Weights, config: PreTrainedConfig, edits
         q = [rms_norm(head, w["self_attn.q_norm"], config.rms_norm_eps) for head in q]
         k = [rms_norm(head, w["self_attn.k_norm"], config.rms_norm_eps) for head in k]
     if edits.rope:
-        positions, theta = moved_positions(len(x), edits), edits.rope_theta or own_theta(layer, config)
-        q = [rotate(head, positions, theta) for head in q]
-        k = [rotate(head, positions, theta) for head in k]
+        q = [rotate(head, layer, config, edits) for head in q]
+        k = [rotate(head, layer, config, edits) for head in k]
     source = dict(edits.queries_from)
     seen = visible(layer, len(x), config, edits)  # [query, key]
     patterns, z = [], []
@@ -139,26 +135,25 @@ def attention(layer: int, x: Tensor, w: Weights, config: PreTrainedConfig, edits
     return torch.cat(z, -1) @ w["self_attn.o_proj"].T, torch.stack(patterns)
 
 
+def rotate(x: Tensor, layer: int, config: PreTrainedConfig, edits: Edits) -> Tensor:
+    """Turn one head's queries or keys [position, d_head]."""
+    own = config.rope_parameters
+    if config.model_type == "gemma3_text":
+        own = own[config.layer_types[layer]]
+    d_head, theta = x.shape[-1], edits.rope_theta or own["rope_theta"]
+    frequency = 1 / theta ** (torch.arange(0, d_head, 2) / d_head)  # [pair], radians per position
+    frequency = frequency / own.get("factor", 1)  # large Gemma 3s turn more slowly, in their full layers
+    angle = moved_positions(len(x), edits)[:, None] * frequency  # [position, pair]
+    cos, sin = angle.cos(), angle.sin()
+    first, second = x.chunk(2, -1)  # pair i is made of components i and i + d_head / 2
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
+
+
 def moved_positions(n: int, edits: Edits) -> Tensor:
     order = torch.arange(n)
     if edits.rope_shuffle is not None:
         order = torch.randperm(n, generator=torch.Generator().manual_seed(edits.rope_shuffle))
     return order * edits.rope_stretch + edits.rope_shift
-
-
-def own_theta(layer: int, config: PreTrainedConfig) -> float:
-    if config.model_type == "gemma3_text":
-        return config.rope_parameters[config.layer_types[layer]]["rope_theta"]
-    return config.rope_parameters["rope_theta"]
-
-
-def rotate(x: Tensor, positions: Tensor, theta: float) -> Tensor:
-    d_head = x.shape[-1]
-    frequency = 1 / theta ** (torch.arange(0, d_head, 2) / d_head)  # [pair], radians per position
-    angle = positions[:, None] * frequency  # [position, pair]
-    cos, sin = angle.cos(), angle.sin()
-    first, second = x.chunk(2, -1)  # pair i is made of components i and i + d_head / 2
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
 
 
 def visible(layer: int, n: int, config: PreTrainedConfig, edits: Edits) -> Tensor:

@@ -1,21 +1,25 @@
-"""Every change that a run can make, against the plain Gemma, which shares nothing with the engine; and Edits as a value."""
+"""Every change that a run can make, against the plain Gemma, which shares nothing with the engine."""
 
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import FrozenInstanceError, dataclass, fields, replace
-from itertools import combinations
+from itertools import combinations, cycle
 from pathlib import Path
 
 import pytest
 import torch
+from _pytest.mark import ParameterSet
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoConfig, PreTrainedConfig
 
 import gemma_viz as gv
 from gemma_viz.errors import EditsError
+from gemma_viz.generation import generate
+from gemma_viz.sampling import Sampling
 from tests.conftest import FAMILIES, PROMPT, load_tiny
-from tests.plain_gemma import Pass, Weights, moved_positions, own_theta, rotate, run_plain
+from tests.plain_gemma import Pass, Weights, rotate, run_plain
 
 N_LAYERS = 4
 
@@ -110,9 +114,19 @@ def changed(edits: gv.Edits) -> set[str]:
 
 IN_LAYERS = tuple(edits for edits in ALONE if not changed(edits) & (PER_MODEL | PARTS))
 
-NORMS = {"norms", "attention_norms", "mlp_norms"}
+# Without norms the stream of the tiny models leaves what float32 can hold; without what a sublayer was given, rounding
+# grows from layer to layer. Smaller weights bear both.
+NEED_CALM = {"norms", "attention_norms", "mlp_norms", "attention_residual", "mlp_residual"}
 
 by_text = {"ids": gv.Edits.to_text}
+
+
+def families_in_turn(several: Sequence[gv.Edits]) -> list[ParameterSet]:
+    """Each in one family only."""
+    return [
+        pytest.param(family, edits, id=f"{family}-{edits.to_text()}")
+        for family, edits in zip(cycle(FAMILIES), several, strict=False)
+    ]
 
 
 @dataclass(frozen=True)
@@ -139,13 +153,18 @@ def wild(tiny_checkpoints: dict[str, Path]) -> dict[str, Subject]:
 
 @pytest.fixture(scope="module")
 def calm(tiny_checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Subject]:
-    """The same with smaller weights: without norms the stream of the others leaves what float32 can hold."""
+    """The same with smaller weights."""
     root = tmp_path_factory.mktemp("calm")
     for family, folder in tiny_checkpoints.items():
         weights = load_file(shutil.copytree(folder, root / family) / "model.safetensors")
         smaller = {name: 0.25 * weight for name, weight in weights.items()}
         save_file(smaller, root / family / "model.safetensors", {"format": "pt"})
     return {family: load_subject(root / family) for family in tiny_checkpoints}
+
+
+@pytest.fixture(scope="module")
+def for_long_texts(tiny_for_long_texts: Path) -> Subject:
+    return load_subject(tiny_for_long_texts)
 
 
 @pytest.fixture(params=FAMILIES)
@@ -158,7 +177,7 @@ SubjectFor = Callable[[str, gv.Edits], Subject]
 
 @pytest.fixture
 def subject_for(wild: dict[str, Subject], calm: dict[str, Subject]) -> SubjectFor:
-    return lambda family, edits: (calm if changed(edits) & NORMS else wild)[family]
+    return lambda family, edits: (calm if changed(edits) & NEED_CALM else wild)[family]
 
 
 def assert_close(ours: Tensor, plain: Tensor) -> None:
@@ -197,9 +216,9 @@ def test_many_changes_together(family: str, edits: gv.Edits, subject_for: Subjec
         assert_replayed(cap)
 
 
-@pytest.mark.parametrize(("index", "edits"), enumerate(PAIRS), ids=map(gv.Edits.to_text, PAIRS))
-def test_two_changes_together(index: int, edits: gv.Edits, subject_for: SubjectFor) -> None:
-    subject = subject_for(FAMILIES[index % len(FAMILIES)], edits)
+@pytest.mark.parametrize(("family", "edits"), families_in_turn(PAIRS))
+def test_two_changes_together(family: str, edits: gv.Edits, subject_for: SubjectFor) -> None:
+    subject = subject_for(family, edits)
     cap = subject.model.capture(PROMPT, edits)
     assert_plain(cap, subject.plain(cap))
 
@@ -241,11 +260,239 @@ def test_queries_and_keys_are_turned_by_the_positions_they_are_given(
     family: str, edits: gv.Edits, wild: dict[str, Subject]
 ) -> None:
     """Patterns do not tell: a shift leaves them as they are."""
-    cap = wild[family].model.capture(PROMPT, edits)
-    positions = moved_positions(len(cap), edits)
+    subject = wild[family]
+    cap = subject.model.capture(PROMPT, edits)
     for layer in range(N_LAYERS):
         attention = cap.attention(layer)
-        theta = edits.rope_theta or own_theta(layer, wild[family].config)
-        assert_close(attention.rot_k, torch.stack([rotate(k, positions, theta) for k in attention.k]))
+        by_hand = torch.stack([rotate(k, layer, subject.config, edits) for k in attention.k])
+        assert_close(attention.rot_k, by_hand)
         if not edits.queries_from:
-            assert_close(attention.rot_q, torch.stack([rotate(q, positions, theta) for q in attention.q]))
+            by_hand = torch.stack([rotate(q, layer, subject.config, edits) for q in attention.q])
+            assert_close(attention.rot_q, by_hand)
+
+
+@pytest.mark.parametrize("edits", [gv.Edits(), *ROTATIONS, *TOGETHER], **by_text)
+def test_a_model_for_long_texts_keeps_turning_more_slowly(edits: gv.Edits, for_long_texts: Subject) -> None:
+    cap = for_long_texts.model.capture(PROMPT, edits)
+    assert_plain(cap, for_long_texts.plain(cap))
+
+
+@pytest.mark.parametrize(("family", "edits"), families_in_turn(ALONE + TOGETHER))
+def test_generated_tokens_are_those_that_the_plain_gemma_finds_likeliest(
+    family: str, edits: gv.Edits, subject_for: SubjectFor
+) -> None:
+    subject = subject_for(family, edits)
+    cap = subject.model.capture(PROMPT, edits)
+    ids = cap.token_ids
+    for token in generate(cap, Sampling(temperature=0), 3):
+        logits = run_plain(subject.weights, subject.config, ids, edits).logits[-1]
+        assert_close(logits[token.id], logits.max())
+        ids = torch.cat([ids, torch.tensor([token.id])])
+    assert len(ids) > len(cap)
+
+
+@pytest.mark.parametrize(("family", "edits"), families_in_turn(ALONE + TOGETHER))
+def test_every_view_of_the_output_is_of_the_edited_one(family: str, edits: gv.Edits, subject_for: SubjectFor) -> None:
+    cap = subject_for(family, edits).model.capture(PROMPT, edits)
+    logits, target = cap.logits(range(len(cap))), 300
+    probabilities = logits.softmax(-1)
+    assert cap.top_k(3).logits[0] == pytest.approx(logits[-1].max().item(), rel=1e-4)
+    assert_close(cap.ranking(torch.full((len(cap),), target)).target_probabilities, probabilities[:, target])
+    assert_close(cap.lens(-1, target).target_probabilities[-1], probabilities[-1, target])
+    soft_capped = cap.model.spec.final_softcap is not None and edits.final_softcap
+    if not soft_capped:
+        assert_close(cap.direct_logits(cap.resid_post(-1)[[-1]], -1)[0], logits[-1])
+
+
+@pytest.mark.parametrize("edits", ALONE + TOGETHER, **by_text)
+def test_what_the_heads_add_sums_to_what_attention_adds(family: str, edits: gv.Edits, subject_for: SubjectFor) -> None:
+    cap = subject_for(family, edits).model.capture(PROMPT, edits)
+    for layer in range(N_LAYERS):
+        out = cap.attention(layer).out[-1]
+        heads = cap.head_outputs(layer, -1)
+        torch.testing.assert_close(heads.sum(0), out, rtol=1e-3, atol=1e-5 * heads.abs().max().item())
+
+
+@pytest.mark.parametrize("edits", IN_LAYERS, **by_text)
+def test_a_change_is_made_in_the_chosen_layers_only(family: str, edits: gv.Edits, subject_for: SubjectFor) -> None:
+    """Bit for bit, where the plain Gemma tells it up to rounding."""
+    model = subject_for(family, edits).model
+
+    def streams(edits: gv.Edits) -> list[Tensor]:
+        cap = model.capture(PROMPT, edits)
+        return [cap.resid_post(layer) for layer in range(N_LAYERS)]
+
+    untouched, everywhere = streams(gv.Edits()), streams(edits)
+    assert all(map(torch.equal, streams(edits.only_in()), untouched))
+    assert all(map(torch.equal, streams(edits.only_in(*range(N_LAYERS))), everywhere))
+    assert torch.equal(streams(edits.only_in(0))[0], everywhere[0])
+    assert all(map(torch.equal, streams(edits.only_in(2))[:2], untouched[:2]))
+
+
+def test_no_edits_change_not_one_bit(tiny: gv.Model) -> None:
+    plain, edited = tiny.capture(PROMPT), tiny.capture(PROMPT, gv.Edits())
+    assert torch.equal(plain.logits(range(len(plain))), edited.logits(range(len(plain))))
+    for layer in range(N_LAYERS):
+        assert torch.equal(plain.resid_post(layer), edited.resid_post(layer))
+
+
+def test_without_attention_and_mlps_the_embedding_goes_straight_to_the_output(
+    family: str, wild: dict[str, Subject]
+) -> None:
+    subject = wild[family]
+    cap = subject.model.capture(PROMPT, gv.Edits(attention=False, mlp=False))
+    for layer in range(N_LAYERS):
+        assert torch.equal(cap.resid_post(layer), cap.resid_pre(0))
+    rows = subject.weights["model.embed_tokens.weight"][cap.token_ids]
+    assert_close(cap.resid_post(-1), rows * 48**0.5)
+
+
+def test_the_norms_of_one_kind_of_sublayer_are_left_out(tiny: gv.Model) -> None:
+    no_attention_norms = tiny.capture(PROMPT, gv.Edits(attention_norms=False))
+    assert torch.equal(no_attention_norms.attention(0).input, no_attention_norms.resid_pre(0))
+    assert torch.equal(no_attention_norms.attention(0).out, no_attention_norms.attention(0).projected)
+    assert not torch.equal(no_attention_norms.mlp(0).input, no_attention_norms.resid_mid(0))
+    no_mlp_norms = tiny.capture(PROMPT, gv.Edits(mlp_norms=False))
+    assert torch.equal(no_mlp_norms.mlp(0).input, no_mlp_norms.resid_mid(0))
+    assert torch.equal(no_mlp_norms.mlp(0).out, no_mlp_norms.mlp(0).projected)
+    assert torch.equal(no_mlp_norms.attention(0).input, tiny.capture(PROMPT).attention(0).input)
+
+
+def test_edits_are_values() -> None:
+    edits = gv.Edits(rope=False, norms=False)
+    assert {edits: 1}[gv.Edits(norms=False, rope=False)] == 1
+    assert gv.Edits() != edits
+    assert gv.Edits(rope=False, layers=frozenset({1})) != gv.Edits(rope=False)
+    assert gv.Edits(rope=False).only_in(1, 2) == gv.Edits(rope=False, layers=frozenset({1, 2}))
+    assert len({*ALONE, *TOGETHER}) == len(ALONE + TOGETHER)  # all hashable, none twice
+    with pytest.raises(FrozenInstanceError):
+        edits.rope = True  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("layers", [None, frozenset(), frozenset({3}), frozenset({0, 10, 2})])
+def test_edits_are_read_from_their_text(layers: frozenset[int] | None) -> None:
+    for edits in (gv.Edits(), *ALONE, *TOGETHER, *PAIRS):
+        in_layers = replace(edits, layers=layers)
+        assert gv.Edits.from_text(in_layers.to_text()) == in_layers
+
+
+def test_the_text_is_short_and_fit_for_a_link() -> None:
+    assert gv.Edits().to_text() == ""
+    assert gv.Edits(rope=False, layers=frozenset({4, 3})).to_text() == "rope-off~layers-3_4"
+    for edits in (*ALONE, *TOGETHER):
+        assert re.fullmatch(r"[A-Za-z0-9_.~-]+", edits.to_text())  # nothing that an address would write as %2B
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nonsense",
+        "-",
+        "rope",
+        "rope-maybe",
+        "Rope-off",
+        "<b>-off",
+        "window-",
+        "window-three",
+        "window-0",
+        "window-2.5",
+        "layers-a_b",
+        "layers-1x2",
+        "queries_from-1",
+        "queries_from-1x2x3",
+        "queries_from-0x1_0x2",
+        "without_heads-0",
+        "without_neurons-0xx1",
+        "embedding_factor-nan",
+        "embedding_factor-inf",
+        "attention_temperature-0",
+        "attention_temperature--1",
+        "attention_temperature-nan",
+        "rope_theta-1",
+        "rope_theta-inf",
+        "rope_stretch-nan",
+        "rope_shift-1.5",
+        "rope_shuffle--1",
+        f"unembedding_seed-{2**31}",
+        "weight_bits-3",
+        "pattern-square",
+        "activation-swish",
+        "removal-median",
+        "window-" + 5000 * "9",
+    ],
+)
+def test_a_text_that_says_nothing_possible_is_refused_with_a_sentence(text: str) -> None:
+    with pytest.raises(EditsError) as refused:
+        gv.Edits.from_text(text)
+    assert_sentence(str(refused.value))
+    with pytest.raises(EditsError):
+        gv.Edits.from_text(f"rope-off~{text}")
+
+
+@pytest.mark.parametrize(
+    "extreme",
+    [
+        {"attention_temperature": 1e-300},
+        {"attention_temperature": 1e300},
+        {"embedding_factor": 1e300},
+        {"rope_stretch": 1e300},
+        {"rope_shift": 10**30},
+        {"rope_shift": -(10**30)},
+        {"window": 10**30},
+    ],
+    ids=str,
+)
+def test_numbers_that_no_model_could_run_with_are_refused(extreme: dict[str, float]) -> None:
+    with pytest.raises(EditsError) as refused:
+        gv.Edits(**extreme)  # type: ignore[arg-type]
+    assert_sentence(str(refused.value))
+
+
+@pytest.mark.parametrize(
+    ("edits", "what"),
+    [
+        (gv.Edits(rope=False, layers=frozenset({4})), "layer 4"),
+        (gv.Edits(rope=False, layers=frozenset({-1})), "layer -1"),
+        (gv.Edits(without_heads=frozenset({(0, 6)})), "head 6"),
+        (gv.Edits(without_heads=frozenset({(4, 0)})), "layer 4"),
+        (gv.Edits(queries_from=((6, 0),)), "head 6"),
+        (gv.Edits(queries_from=((0, -1),)), "head -1"),
+        (gv.Edits(without_neurons=frozenset({(0, 80)})), "neuron 80"),
+        (gv.Edits(without_neurons=frozenset({(7, 0)})), "layer 7"),
+    ],
+    ids=str,
+)
+def test_places_that_a_model_does_not_have_are_refused(tiny: gv.Model, edits: gv.Edits, what: str) -> None:
+    with pytest.raises(EditsError, match=f"has no {what}:") as refused:
+        tiny.capture(PROMPT, edits)
+    assert_sentence(str(refused.value))
+
+
+def assert_sentence(message: str) -> None:
+    assert message[0].isupper()
+    assert message.endswith(".")
+    assert len(message) < 250
+
+
+def test_edits_are_joined() -> None:
+    assert gv.Edits(rope=False).also(gv.Edits(mlp=False)) == gv.Edits(rope=False, mlp=False)
+    assert gv.Edits(window=3, rope=False).also(gv.Edits(window=5)) == gv.Edits(window=5, rope=False)
+    first, second = frozenset({(0, 1)}), frozenset({(2, 3)})
+    assert gv.Edits(without_heads=first).also(gv.Edits(without_heads=second)).without_heads == first | second
+    assert gv.Edits(without_neurons=first).also(gv.Edits(without_neurons=second)).without_neurons == first | second
+    for edits in ALONE:
+        assert edits.also(gv.Edits()) == gv.Edits().also(edits) == edits.also(edits) == edits
+
+
+def test_edits_are_joined_in_the_layers_they_act_in() -> None:
+    in_one = gv.Edits(rope=False).only_in(1)
+    assert in_one.also(gv.Edits(mlp=False).only_in(1)) == gv.Edits(rope=False, mlp=False).only_in(1)
+    # What belongs to no layer, or names its own, goes with any.
+    for anywhere in (gv.Edits(final_norm=False), gv.Edits(without_heads=frozenset({(2, 0)}))):
+        assert in_one.also(anywhere).layers == anywhere.also(in_one).layers == frozenset({1})
+        assert in_one.also(anywhere).changes.keys() == {"rope", "layers", *anywhere.changes}
+    for elsewhere in (gv.Edits(mlp=False), gv.Edits(mlp=False).only_in(2)):
+        for one, other in ((in_one, elsewhere), (elsewhere, in_one)):
+            with pytest.raises(EditsError, match="different layers") as refused:
+                one.also(other)
+            assert_sentence(str(refused.value))

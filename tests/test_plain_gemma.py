@@ -18,9 +18,13 @@ def assert_close(ours: Tensor, theirs: Tensor) -> None:
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5 * theirs.abs().max().item())
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_nothing_changed_is_transformers_own_model(family: str, tiny_checkpoints: dict[str, Path]) -> None:
-    hf = load_reference(tiny_checkpoints[family])
+@pytest.fixture(params=[*FAMILIES, "gemma3 for long texts"])
+def checkpoint(request: pytest.FixtureRequest, tiny_checkpoints: dict[str, Path], tiny_for_long_texts: Path) -> Path:
+    return tiny_checkpoints.get(request.param, tiny_for_long_texts)
+
+
+def test_nothing_changed_is_transformers_own_model(checkpoint: Path) -> None:
+    hf = load_reference(checkpoint)
     theirs = run_reference(hf, TOKEN_IDS)
     plain = run_plain(hf.state_dict(), hf.config, TOKEN_IDS, gv.Edits())
     assert len(plain.streams) == len(theirs.layers) + 1
