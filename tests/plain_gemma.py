@@ -114,15 +114,14 @@ def left_out(x: Tensor, edits: Edits) -> Tensor:
 
 def attention(layer: int, x: Tensor, w: Weights, config: PreTrainedConfig, edits: Edits) -> tuple[Tensor, Tensor]:
     n_heads, n_kv_heads = config.num_attention_heads, config.num_key_value_heads
-    q = (x @ w["self_attn.q_proj"].T).chunk(n_heads, -1)  # of each head [position, d_head]
-    k = (x @ w["self_attn.k_proj"].T).chunk(n_kv_heads, -1)
-    v = (x @ w["self_attn.v_proj"].T).chunk(n_kv_heads, -1)
+    q = split_heads(x @ w["self_attn.q_proj"].T, n_heads)  # [head, position, d_head]
+    k = split_heads(x @ w["self_attn.k_proj"].T, n_kv_heads)
+    v = split_heads(x @ w["self_attn.v_proj"].T, n_kv_heads)
     if "self_attn.q_norm" in w and edits.qk_norms:
-        q = [rms_norm(head, w["self_attn.q_norm"], config.rms_norm_eps) for head in q]
-        k = [rms_norm(head, w["self_attn.k_norm"], config.rms_norm_eps) for head in k]
+        q = rms_norm(q, w["self_attn.q_norm"], config.rms_norm_eps)
+        k = rms_norm(k, w["self_attn.k_norm"], config.rms_norm_eps)
     if edits.rope:
-        q = [rotate(head, layer, config, edits) for head in q]
-        k = [rotate(head, layer, config, edits) for head in k]
+        q, k = rotate(q, layer, config, edits), rotate(k, layer, config, edits)
     source = dict(edits.queries_from)
     seen = visible(layer, len(x), config, edits)  # [query, key]
     patterns, z = [], []
@@ -135,15 +134,19 @@ def attention(layer: int, x: Tensor, w: Weights, config: PreTrainedConfig, edits
     return torch.cat(z, -1) @ w["self_attn.o_proj"].T, torch.stack(patterns)
 
 
+def split_heads(x: Tensor, n_heads: int) -> Tensor:
+    return torch.stack(x.chunk(n_heads, -1))
+
+
 def rotate(x: Tensor, layer: int, config: PreTrainedConfig, edits: Edits) -> Tensor:
-    """Turn one head's queries or keys [position, d_head]."""
+    """Turn queries or keys [head, position, d_head]."""
     own = config.rope_parameters
     if config.model_type == "gemma3_text":
         own = own[config.layer_types[layer]]
     d_head, theta = x.shape[-1], edits.rope_theta or own["rope_theta"]
     frequency = 1 / theta ** (torch.arange(0, d_head, 2) / d_head)  # [pair], radians per position
     frequency = frequency / own.get("factor", 1)  # large Gemma 3s turn more slowly, in their full layers
-    angle = moved_positions(len(x), edits)[:, None] * frequency  # [position, pair]
+    angle = moved_positions(x.shape[1], edits)[:, None] * frequency  # [position, pair]
     cos, sin = angle.cos(), angle.sin()
     first, second = x.chunk(2, -1)  # pair i is made of components i and i + d_head / 2
     return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)

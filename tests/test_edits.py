@@ -265,11 +265,9 @@ def test_queries_and_keys_are_turned_by_the_positions_they_are_given(
     cap = subject.model.capture(PROMPT, edits)
     for layer in range(N_LAYERS):
         attention = cap.attention(layer)
-        by_hand = torch.stack([rotate(k, layer, subject.config, edits) for k in attention.k])
-        assert_close(attention.rot_k, by_hand)
+        assert_close(attention.rot_k, rotate(attention.k, layer, subject.config, edits))
         if not edits.queries_from:
-            by_hand = torch.stack([rotate(q, layer, subject.config, edits) for q in attention.q])
-            assert_close(attention.rot_q, by_hand)
+            assert_close(attention.rot_q, rotate(attention.q, layer, subject.config, edits))
 
 
 @pytest.mark.parametrize("edits", [gv.Edits(), gv.Edits(rope=False), *ROTATIONS], **by_text)
@@ -314,7 +312,7 @@ def test_what_the_heads_add_sums_to_what_attention_adds(family: str, edits: gv.E
         torch.testing.assert_close(heads.sum(0), out, rtol=1e-3, atol=1e-5 * heads.abs().max().item())
 
 
-@pytest.mark.parametrize("edits", IN_LAYERS, **by_text)
+@pytest.mark.parametrize(("family", "edits"), families_in_turn(IN_LAYERS))
 def test_a_change_is_made_in_the_chosen_layers_only(family: str, edits: gv.Edits, subject_for: SubjectFor) -> None:
     """Bit for bit, where the plain Gemma tells it up to rounding."""
     model = subject_for(family, edits).model
