@@ -236,16 +236,20 @@ class Capture:
         """What each head of a layer adds to the stream of one token: float32 [head, d_model].
 
         Each head's z through its own columns of the output projection and, on Gemma 2 and 3, times what the norm after
-        it multiplied the sum of all heads with. They sum to `attention(layer).out[position]` up to rounding.
+        it multiplied the sum of all heads with. They sum to `attention(layer).out[position]` up to rounding, also in a
+        run that leaves attention out.
         """
         index, row = self._layer(layer), self._position(position)
         module, values = self.model.hf.model.layers[index], self.attention(layer)
         weight = weight_in_run(module.self_attn.o_proj, index, self.edits).float().cpu()  # [d_model, head * d_head]
         by_head = torch.unflatten(weight, 1, (self.model.spec.n_heads, -1))  # [d_model, head, d_head]
-        outputs = torch.einsum("dhc,hc->hd", by_head, values.z[:, row])
+        if not (taken := self.edits.takes("attention", index)) and self.edits.removal == "zero":
+            return torch.zeros(self.model.spec.n_heads, self.model.spec.d_model)
+        rows = [row] if taken else list(range(len(self)))  # each head's part of the mean over the text
+        outputs = torch.einsum("dhc,hpc->hpd", by_head, values.z[:, rows])  # [head, position, d_model]
         if self.model.spec.post_norms and self._normalises("attention_norms", index):
-            outputs = outputs * norm_factors(module.post_attention_layernorm, values.projected[row])
-        return outputs
+            outputs = outputs * norm_factors(module.post_attention_layernorm, values.projected[rows])
+        return outputs.mean(1)
 
     def mlp(self, layer: int) -> MLP:
         """The inside of a layer's MLP, by replaying the layer."""
@@ -358,6 +362,8 @@ class Capture:
         index, row = self._layer(layer), self._position(position)
         module = self.model.hf.model.layers[index]
         column = weight_in_run(module.mlp.down_proj, index, self.edits)[:, neuron].float().cpu()
+        if not self.edits.takes("mlp", index):
+            return column / len(self) if self.edits.removal == "mean" else torch.zeros_like(column)
         if self.model.spec.post_norms and self._normalises("mlp_norms", index):
             column = column * norm_factors(module.post_feedforward_layernorm, self.mlp(index).projected[row])
         return column

@@ -267,7 +267,8 @@ def rotations(
         angles = torch.zeros(*positions.shape, spec.d_head, device=stream.device)
     elif edits.rope_theta is not None:
         pairs = torch.arange(0, spec.d_head, 2, device=stream.device).float() / spec.d_head
-        angles = (positions[..., None].float() * edits.rope_theta**-pairs).repeat(1, 1, 2)
+        slowed_by = spec.rope_factors[layer]
+        angles = (positions[..., None].float() * (edits.rope_theta**-pairs / slowed_by)).repeat(1, 1, 2)
     else:
         kind = f"{spec.layer_kinds[layer]}_attention"
         # Gemma 3 has rotations for each kind of layer, Gemma 1 and 2 one for all.

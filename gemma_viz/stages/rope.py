@@ -173,5 +173,6 @@ def uncapped_score(values: Attention, head: int, query: int, key: int) -> float:
 def check_rope(cap: Capture, layer: int) -> Check:
     """`steps.rope` against the queries that the model's attention was given."""
     values = cap.attention(layer)
-    mine = rope_step(values.q, cap.model.spec.rope_thetas[layer])
-    return check(rope_step, f"rope(q, theta), layer {layer}", mine, values.rot_q)
+    theta, slower = cap.model.spec.rope_thetas[layer], cap.model.spec.rope_factors[layer]
+    call = "rope(q, theta)" if slower == 1 else f"rope(q, theta, slower={slower:g})"
+    return check(rope_step, f"{call}, layer {layer}", rope_step(values.q, theta, slower), values.rot_q)
