@@ -14,7 +14,7 @@ from gemma_viz.report.document import document
 from gemma_viz.report.subject import Subject, places
 from gemma_viz.stages.heads import most_attentive
 
-NEW_TOKENS = 12
+NEW_TOKENS = 8
 
 SECTIONS: dict[str, Callable[[Subject], Section]] = {
     "tokenization": tokenization.section,

@@ -9,7 +9,7 @@ from gemma_viz.report.subject import Subject
 from gemma_viz.stages.attention import check_attention, head, query
 from gemma_viz.stages.head_output import direct_effect, head_outputs
 from gemma_viz.tokens import visible
-from gemma_viz.ui import words, words_attention
+from gemma_viz.ui import words_attention
 
 
 def section(subject: Subject) -> Section:
@@ -76,6 +76,6 @@ def _chosen(subject: Subject, layer: int, number: int) -> str:
     if subject.chosen:
         return shown
     return (
-        f"{shown} Of all {subject.spec.n_layers * subject.spec.n_heads} heads it is the one that there puts most weight "
-        "on other tokens than the first and the token itself, where heads with nothing to look for often rest."
+        f"{shown} Of all {subject.spec.n_layers * subject.spec.n_heads} heads it is the one that there puts most "
+        "weight on other tokens than the first and the token itself, where heads with nothing to look for often rest."
     )

@@ -76,7 +76,8 @@ def markup(markdown: str) -> Markup:
     >>> markup("**a** `<b>` \\*")
     Markup('<strong>a</strong> <code>&lt;b&gt;</code> *')
     """
-    html, at, open_marks = Markup(), 0, []
+    html, at = Markup(), 0
+    open_marks: list[str] = []
     for found in MARKDOWN.finditer(markdown):
         html += escape(markdown[at : found.start()])
         at = found.end()

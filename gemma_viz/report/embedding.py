@@ -1,5 +1,7 @@
 """Embedding, in the walk."""
 
+import plotly.graph_objects as go
+
 from gemma_viz.edits import Edits
 from gemma_viz.figures import embedding as draw
 from gemma_viz.report.blocks import Block, Charts, Heading, Section, Text, the_code, why
@@ -49,7 +51,7 @@ def section(subject: Subject) -> Section:
     return Section("embedding", "Embedding", blocks)
 
 
-def _words(subject: Subject) -> list:
+def _words(subject: Subject) -> list[go.Figure]:
     groups = tuple(tuple(line.split()) for line in ARTICLE_WORDS.splitlines())
     similar = word_similarity(subject.cap.model, groups)
     return [draw.similarity(similar)] if len(similar.words) > 1 else []

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from gemma_viz.capture import Capture
 from gemma_viz.edits import Edits
-from gemma_viz.errors import EditsError
+from gemma_viz.errors import EditsError, SamplingError
 from gemma_viz.generation import NewToken, generate
 from gemma_viz.report.blocks import Block, Heading, Section, Table, Text, the_code
 from gemma_viz.report.subject import Subject
@@ -15,12 +15,10 @@ from gemma_viz.ui import words
 
 GREEDY, DRAWN = Sampling(temperature=0), Sampling(temperature=0.8, top_k=40)
 LEFT_OUT = {
-    "the rescaling of the embedding": Edits(embedding_scale=False),
     "the norms of the layers": Edits(norms=False),
     "attention": Edits(attention=False),
     "RoPE": Edits(rope=False),
     "the MLPs": Edits(mlp=False),
-    "the final norm": Edits(final_norm=False),
 }
 
 
@@ -31,20 +29,22 @@ def section(subject: Subject, n_tokens: int) -> Section:
         "One pass gives one distribution for the next token. A token is chosen from it and put at the end of the text, "
         "and the model runs again. The keys and values of the tokens before are kept, so only the new one has to run."
     )
-    if not bool(cap.logits([-1]).isfinite().all()):
-        return Section("generation", "Generation", [intro, Text(words.NO_NUMBERS)])
+    try:
+        greedy = list(generate(cap, GREEDY, n_tokens))
+    except SamplingError as error:
+        return Section("generation", "Generation", [intro, Text(words.literal(str(error)))])
     blocks: list[Block] = [
         intro,
         Text("Always the likeliest token (temperature 0) gives:"),
-        _tokens(list(generate(cap, GREEDY, n_tokens))),
+        _tokens(greedy),
         Text(
             f"Drawn by chance from the {DRAWN.top_k} likeliest at temperature {DRAWN.temperature:g}, with seed "
             f"{DRAWN.seed}: {_continuation(cap, DRAWN, n_tokens)}"
         ),
         *the_code(subject, check_generation(cap)),
-        Heading("Why: the whole walk once more"),
-        Text("What the model writes when a step of the walk is left out, always the likeliest token:"),
-        Table(("left out", "goes on with"), list(_without(subject, n_tokens))),
+        Heading("Why: the steps of the walk once more"),
+        Text("What the model writes when a step is left out in all layers, always the likeliest token:"),
+        Table(("left out", "goes on with"), [("nothing", _text(greedy)), *_without(subject, n_tokens)]),
     ]
     return Section("generation", "Generation", blocks)
 
@@ -55,7 +55,6 @@ def _tokens(new: list[NewToken]) -> Table:
 
 
 def _without(subject: Subject, n_tokens: int) -> Iterator[tuple[str, str]]:
-    yield "nothing", _continuation(subject.cap, GREEDY, n_tokens)
     for step, edits in LEFT_OUT.items():
         try:
             yield step, _continuation(subject.rerun(edits), GREEDY, n_tokens)
@@ -64,8 +63,12 @@ def _without(subject: Subject, n_tokens: int) -> Iterator[tuple[str, str]]:
 
 
 def _continuation(cap: Capture, sampling: Sampling, n_tokens: int) -> str:
-    """The text that comes next, or that there is none."""
-    if not bool(cap.logits([-1]).isfinite().all()):
-        return "nothing: the logits are not all numbers"
-    new = list(generate(cap, sampling, n_tokens))
-    return words.code(visible(new[-1].text)) if new else "nothing"
+    """The text that comes next, or why there is none."""
+    try:
+        return _text(list(generate(cap, sampling, n_tokens)))
+    except SamplingError as error:
+        return words.literal(str(error))
+
+
+def _text(new: list[NewToken]) -> str:
+    return words.code(visible(new[-1].text)) if new else "nothing: the text has reached the limit of tokens"

@@ -16,9 +16,9 @@ def section(subject: Subject) -> Section:
     """What the MLPs of the shown layers do with the token."""
     blocks: list[Block] = [
         Text(
-            "Between two attentions every token is worked on by itself. An MLP is a row of neurons; each has a gate and "
-            "an up value, both products of the normalised stream with a learned vector. gelu(gate) × up goes through, "
-            "and every neuron adds its own learned vector to the stream, times that product."
+            "Between two attentions every token is worked on by itself. An MLP is a row of neurons; each has a gate "
+            "and an up value, both products of the normalised stream with a learned vector. gelu(gate) × up goes "
+            "through, and every neuron adds its own learned vector to the stream, times that product."
         ),
         *(block for layer in subject.layers for block in _layer(subject, layer)),
         *the_code(subject, check_mlp(subject.cap, subject.layers[0])),
