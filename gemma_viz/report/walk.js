@@ -19,7 +19,7 @@ function template(dark) {
       font: { color: ink, family: "system-ui, sans-serif", size: 13 },
       colorway: colours,
       xaxis: axis,
-      yaxis: axis,
+      yaxis: { ...axis, ticks: "outside", ticklen: 5, tickcolor: "rgba(0,0,0,0)" }, // names keep off the bars
       hoverlabel: label,
       modebar: { bgcolor: "rgba(0,0,0,0)", color: grid, activecolor: ink },
       updatemenudefaults: { bgcolor: "rgba(0,0,0,0)", bordercolor: grid },
