@@ -1,4 +1,6 @@
-"""The command line: the app, the walk as a document, and what a shell asks for. Results go to stdout, the rest to stderr.
+"""The command line: the app, the walk as a document, and what a shell asks for.
+
+Results go to stdout, everything else to stderr.
 
 Returns 0; 1 where something cannot be had, which a sentence on stderr explains; 2 for a command that is not one.
 """

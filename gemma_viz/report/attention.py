@@ -33,7 +33,7 @@ def section(subject: Subject) -> Section:
             "attention in all layers",
         ),
         Heading("The mask"),
-        Text(words_attention.mask(spec.window(subject.layers[0]), len(cap), subject.layers[0])),
+        Text(words_attention.mask(cap.rule(subject.layers[0]), len(cap), subject.layers[0])),
         Text(
             "The model learns by predicting every token of a text from those before it, all in one pass. Could a token "
             "see the next one, it would only have to copy it."

@@ -82,7 +82,7 @@ def the_code(subject: Subject, check: Check) -> list[Block]:
     )
     if check.largest_difference == 0:
         verdict = "exactly what the model itself has there"
-    elif subject.cap.edits.changes:
+    elif subject.cap.edits.changes or subject.cap.patch:
         verdict = f"what this changed model has there {apart}: the lines are those of the model as it was trained"
     else:
         verdict = f"the model's own value {apart}"

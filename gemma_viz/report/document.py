@@ -19,6 +19,7 @@ from markupsafe import Markup, escape
 from plotly.io.json import to_json_plotly
 from plotly.offline import get_plotlyjs
 
+from gemma_viz.capture import Capture
 from gemma_viz.checkpoints import label
 from gemma_viz.figures import output as draw
 from gemma_viz.figures.style import CATEGORICAL
@@ -27,7 +28,7 @@ from gemma_viz.report.blocks import Section
 from gemma_viz.report.subject import Subject
 from gemma_viz.stages.overview import overview
 from gemma_viz.tokens import visible
-from gemma_viz.ui import words
+from gemma_viz.ui import words, words_edits
 
 TITLE_HEIGHT = 32  # pixels that a figure leaves for its own title, which stands above it as text here
 
@@ -53,7 +54,7 @@ def document(subject: Subject, sections: Sequence[Section]) -> str:
             subject=subject,
             values=overview(cap, subject.position),
             next_tokens=_next_tokens(subject),
-            changes=changes(subject),
+            changes=changes(cap),
             model=model,
             model_label=label(model.name),
             dtype=str(model.dtype).removeprefix("torch."),
@@ -106,18 +107,10 @@ def height(figure: go.Figure) -> int:
     return figure.layout.height - TITLE_HEIGHT
 
 
-def changes(subject: Subject) -> str:
-    """What is changed in this run, in Markdown; the empty text for the model as it was trained."""
-    changed = subject.cap.edits.changes
-    return ", ".join(f"{words.code(name)} is {words.code(_value(value))}" for name, value in changed.items())
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, frozenset):
-        return ", ".join(map(str, sorted(value)))
-    return str(value)
+def changes(cap: Capture) -> str:
+    """What is changed in a run, in Markdown; the empty text for the model as it was trained."""
+    said = [words_edits.described(cap.edits)] if cap.edits.changes else []
+    return "; ".join([*said, words_edits.patched(cap.patch)] if cap.patch else said)
 
 
 def _next_tokens(subject: Subject) -> go.Figure | None:

@@ -67,7 +67,7 @@ def _projection(subject: Subject) -> list[Block]:
     best = cap.top_k(1, subject.position)
     ends = both_ends(cap, subject.position, best.ids[0])
     name = words.code(visible(best.texts[0]))
-    matrix = "The embedding table is used once more" if spec.tied else "A matrix of its own stands at this end"
+    matrix = "The embedding table is used once more" if ends.is_one_row else "A matrix of its own stands at this end"
     blocks: list[Block] = [
         Text(
             words_output.without_the_final_norm(

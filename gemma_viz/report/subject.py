@@ -55,7 +55,7 @@ class Subject:
 
     def rerun(self, edits: Edits) -> Capture:
         """The same tokens with more left out or changed. Raises EditsError where both changes cannot be had at once."""
-        return self.cap.model.capture_ids(self.cap.token_ids.tolist(), self.cap.edits.also(edits))
+        return self.cap.again(self.cap.edits.also(edits))
 
 
 def places(cap: Capture, layers: Sequence[int], heads: Sequence[int]) -> tuple[tuple[int, int], ...]:

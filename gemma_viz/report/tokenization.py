@@ -87,23 +87,21 @@ def _why(subject: Subject, values: Tokenization) -> list[Block]:
             f"{values.embedding_share:.0%} of this model."
         ),
     ]
-    ids = in_characters(subject.cap)
-    if not subject.has_prediction or len(ids) > min(LONGEST_IN_CHARACTERS, subject.cap.model.token_limit):
-        return blocks
-    finer = subject.cap.model.capture_ids(ids, subject.cap.edits)
-    compared = compare(subject.cap, finer, -1)
-    if not compared.is_finite:
-        return blocks
-    labels = [visible(text) for text in compared.texts]
-    change = "the text cut into single characters"
+    return [*blocks, *_letter_by_letter(subject)]
+
+
+def _letter_by_letter(subject: Subject) -> list[Block]:
+    """The same text, cut finer than the model has learned to read it."""
+    cap, ids = subject.cap, in_characters(subject.cap)
+    if cap.patch or not subject.has_prediction or len(ids) > min(LONGEST_IN_CHARACTERS, cap.model.token_limit):
+        return []
+    values = compare(cap, cap.model.capture_ids(ids, cap.edits), -1)
+    labels = [visible(text) for text in values.texts]
     return [
-        *blocks,
         Text(
             "All characters are entries too, so the same text can be given to the model letter by letter, "
             f"{len(ids):,} tokens of it. It has seldom seen a text like that. "
-            + words.what_changed(compared, labels, change)
+            + words.what_changed(values, labels, "the text cut into single characters")
         ),
-        Charts(
-            [draw_output.side_by_side(compared, labels, "letter by letter", "The next token, after the whole text")],
-        ),
+        Charts([draw_output.side_by_side(values, labels, "letter by letter", "The next token, after the whole text")]),
     ]
