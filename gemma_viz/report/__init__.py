@@ -68,4 +68,4 @@ def _subject(cap: Capture, position: int, layers: Sequence[int], heads: Sequence
         return Subject(cap, here, places(cap, layers, heads), chosen=True)
     most = most_attentive(cap, here)
     shown = places(cap, layers or [most.layer], heads or [most.head])
-    return Subject(cap, here, shown, chosen=bool(layers or heads))
+    return Subject(cap, here, shown, chosen=bool(layers or heads) or most.measure == 0)

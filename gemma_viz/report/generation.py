@@ -66,8 +66,8 @@ def _continuation(cap: Capture, sampling: Sampling, n_tokens: int) -> str:
     """The text that comes next, or why there is none."""
     try:
         return _text(list(generate(cap, sampling, n_tokens)))
-    except SamplingError as error:
-        return words.literal(str(error))
+    except SamplingError:
+        return "nothing: the logits are not all numbers (NaN or infinite)"
 
 
 def _text(new: list[NewToken]) -> str:

@@ -6,6 +6,7 @@ from gemma_viz.figures import neuron as draw_neuron
 from gemma_viz.figures.extremes import extremes as draw_extremes
 from gemma_viz.report.blocks import Block, Charts, Heading, Section, Text, left_out, the_code, why
 from gemma_viz.report.subject import Subject
+from gemma_viz.spec import ModelSpec
 from gemma_viz.stages.mlp import MOST, check_mlp, neurons
 from gemma_viz.stages.neuron import activations, writes
 from gemma_viz.tokens import visible
@@ -25,11 +26,12 @@ def section(subject: Subject) -> Section:
         *why(
             subject,
             "Attention only mixes what is there: its values are linear in what it reads. What is made of the mixture, "
-            "token by token, is the MLPs' work, and most of a layer's parameters are theirs.",
+            f"token by token, is the MLPs' work. {_share_of_weights(subject.spec):.0%} of the numbers in a layer's "
+            "matrices are theirs.",
             Edits(mlp=False),
             "the MLP in all layers",
         ),
-        Text("The gate's curve matters less than that there is one. ReLU, which has a kink where GELU is smooth:"),
+        Text("Whether the gate's curve matters can be tried, too: ReLU has a kink where GELU is smooth."),
         *left_out(subject, Edits(activation="relu"), "GELU (ReLU in its place)"),
     ]
     return Section("mlp", "MLP", blocks)
@@ -67,6 +69,14 @@ def _neuron(subject: Subject, layer: int, neuron: int) -> list[Block]:
                 draw_neuron.over_prompt(over_prompt, subject.labels, neuron, subject.position),
                 draw_extremes(written.logits, raised, lowered, title, "change of the logit, for each 1 of the product"),
             ],
-            f"For {subject.token} its product is {written.activation:.3f}: below 0, what is raised is lowered.",
+            f"For {subject.token} its product is {written.activation:.3f}"
+            + (", below 0: here it lowers what is shown as raised." if written.activation < 0 else "."),
         )
     ]
+
+
+def _share_of_weights(spec: ModelSpec) -> float:
+    """How much of the matrices of a layer is the MLP's."""
+    mlp = 3 * spec.d_mlp  # gate, up and down; all of this times d_model
+    attention = 2 * spec.d_head * (spec.n_heads + spec.n_kv_heads)  # queries and output, keys and values
+    return mlp / (mlp + attention)

@@ -36,8 +36,8 @@ def section(subject: Subject) -> Section:
         Charts([draw.scale(values, subject.labels, position)], words.first_token(values.stream_rms, subject.labels[0])),
         Charts(
             [draw.share(values, subject.label, position), draw.cosine(values, subject.label, position)],
-            "Left, 0: the update hardly changes the stream; 1: it swamps it; at 0.71 both are equally large. Right, "
-            "above 0 the update adds to the direction that the stream has, below 0 it takes away from it.",
+            "A share of 0: the update hardly changes the stream; 1: it swamps it; at 0.71 both are equally large. A "
+            "cosine above 0: the update adds to the direction that the stream has; below 0 it takes away from it.",
         ),
         *_on_its_way(subject),
         Heading("RMSNorm"),

@@ -15,7 +15,7 @@ class Subject:
     """cap: Capture; position: int, from 0, the token that is followed
 
     places: tuple of (layer, head), the heads that are shown, at least one
-    chosen: bool, whether somebody asked for these heads
+    chosen: bool, whether somebody asked for these heads, or nothing speaks for one of them
     """
 
     cap: Capture

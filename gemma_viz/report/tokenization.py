@@ -100,7 +100,7 @@ def _letter_by_letter(subject: Subject) -> list[Block]:
     return [
         Text(
             "All characters are entries too, so the same text can be given to the model letter by letter, "
-            f"{len(ids):,} tokens of it. It has seldom seen a text like that. "
+            f"{len(ids):,} tokens of it. It was trained on texts that are cut as above. "
             + words.what_changed(values, labels, "the text cut into single characters")
         ),
         Charts([draw_output.side_by_side(values, labels, "letter by letter", "The next token, after the whole text")]),

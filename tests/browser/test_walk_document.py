@@ -13,7 +13,6 @@ from gemma_viz.report import STAGES, walk
 from tests.browser.conftest import ROOT
 
 PROMPT = "I want to move"
-TICK = ".plot .xtick text"
 # Of writing and of the paper.
 SHADES = {"light": ("rgb(31, 36, 48)", "rgb(255, 255, 255)"), "dark": ("rgb(230, 233, 239)", "rgb(14, 17, 23)")}
 ColorScheme = Literal["light", "dark"]
@@ -44,11 +43,11 @@ class Reader:
         """By how many pixels the page is wider than the screen."""
         return self.tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
 
-    def ink(self) -> str:
-        return self.tab.locator(TICK).first.evaluate("tick => getComputedStyle(tick).fill")
-
-    def paper(self) -> str:
-        return self.tab.evaluate("getComputedStyle(document.body).backgroundColor")
+    def expect_shades(self, scheme: str) -> None:
+        """Page and charts are written in the colours of a theme."""
+        ink, paper = SHADES[scheme]
+        expect(self.tab.locator(".plot .xtick text").first).to_have_css("fill", ink)
+        expect(self.tab.locator("body")).to_have_css("background-color", paper)
 
 
 @contextmanager
@@ -69,7 +68,7 @@ def test_it_is_drawn_without_network_errors_or_overflow(
         assert reader.errors == []
         assert {url for url in reader.requests if not url.startswith(("data:", "blob:"))} == {file.as_uri()}
         assert reader.overflow() <= 0
-        assert (reader.ink(), reader.paper()) == SHADES[scheme]
+        reader.expect_shades(scheme)
         SCREENSHOTS.mkdir(exist_ok=True)
         reader.tab.screenshot(path=SCREENSHOTS / f"walk_document_{width}_{scheme}.png", full_page=True)
 
