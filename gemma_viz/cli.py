@@ -7,7 +7,7 @@ Returns 0; 1 where something cannot be had, which a sentence on stderr explains;
 
 import argparse
 import json
-import subprocess
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -163,8 +163,7 @@ def _app(asked: argparse.Namespace) -> None:
     command = [sys.executable, "-m", "streamlit", "run", str(app), "--server.port", str(asked.port)]
     command += ["--server.address", asked.host] if asked.host else []
     _report(f"Gemma Viz: http://{asked.host or 'localhost'}:{asked.port}")
-    if subprocess.call(command):
-        raise GemmaVizError(f"The app has stopped. If port {asked.port} is taken, choose another with --port.")
+    os.execv(sys.executable, command)  # in this process's place, so that signals reach the server
 
 
 def app_file() -> Path | None:
@@ -176,7 +175,7 @@ def app_file() -> Path | None:
         installed = files("gemma-viz") or []
     except PackageNotFoundError:
         return None
-    found = (Path(str(file.locate())) for file in installed if file.parts[-2:] == ("gemma-viz", "app.py"))
+    found = (Path(str(file.locate())).resolve() for file in installed if file.parts[-2:] == ("gemma-viz", "app.py"))
     return next(filter(Path.is_file, found), None)
 
 

@@ -128,7 +128,7 @@ def test_a_command_that_is_none_is_refused_with_2(
 
 def test_the_app_is_started_with_its_port(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[str]] = []
-    monkeypatch.setattr(cli.subprocess, "call", lambda command: started.append(command) or 0)
+    monkeypatch.setattr("os.execv", lambda program, command: started.append(command))
     assert cli.main(["app", "--port", "8642", "--host", "127.0.0.1"]) == 0
     (command,) = started
     assert Path(command[command.index("run") + 1]).name == "app.py"
