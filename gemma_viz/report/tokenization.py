@@ -4,12 +4,13 @@ from gemma_viz.figures import output as draw_output
 from gemma_viz.figures import tokenization as draw
 from gemma_viz.report.blocks import Block, Charts, Heading, Section, Table, Text, the_code
 from gemma_viz.report.subject import Subject
+from gemma_viz.stages import around
 from gemma_viz.stages.output import compare
 from gemma_viz.stages.tokenization import Tokenization, check_bpe, in_characters, merging, tokenization
 from gemma_viz.tokens import visible
 from gemma_viz.ui import words
 
-ROWS_SHOWN = 100
+ROWS_SHOWN = 60
 LONGEST_IN_CHARACTERS = 512  # tokens
 
 KINDS = {
@@ -30,7 +31,7 @@ def section(subject: Subject) -> Section:
             f"{values.n_characters:,} characters of this prompt become {len(values.pieces):,} tokens; ▁ stands for a "
             "space, and ids follow the order in which the entries were made, not their meaning."
         ),
-        _pieces(values),
+        _pieces(values, subject.position),
         Charts([draw.lengths(values)]),
         *_merging(subject),
         *the_code(subject, check_bpe(subject.cap)),
@@ -40,7 +41,9 @@ def section(subject: Subject) -> Section:
     return Section("tokenization", "Tokenization", blocks)
 
 
-def _pieces(values: Tokenization) -> Table:
+def _pieces(values: Tokenization, position: int) -> Table:
+    n = len(values.pieces)
+    shown = around(position, n, ROWS_SHOWN)
     rows = [
         (
             f"{piece.token.position}",
@@ -50,10 +53,9 @@ def _pieces(values: Tokenization) -> Table:
             f"{len(piece.utf8)}",
             KINDS[piece.kind],
         )
-        for piece in values.pieces[:ROWS_SHOWN]
+        for piece in values.pieces[shown.start : shown.stop]
     ]
-    n = len(values.pieces)
-    caption = f"The first {ROWS_SHOWN} of {n:,} tokens." if n > ROWS_SHOWN else ""
+    caption = f"Tokens {shown.start} to {shown.stop - 1} of {n:,}." if n > ROWS_SHOWN else ""
     return Table(("position", "piece", "id", "text", "bytes", "what it is"), rows, caption)
 
 
