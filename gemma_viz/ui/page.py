@@ -8,6 +8,7 @@ import streamlit as st
 from gemma_viz.capture import Capture
 from gemma_viz.checkpoints import label, offered_models
 from gemma_viz.edits import UNCHANGED
+from gemma_viz.notice import notice
 from gemma_viz.ui import change, live
 from gemma_viz.ui.token_strip import token_strip
 from gemma_viz.ui.view import View
@@ -45,7 +46,6 @@ EXAMPLES = {
 }
 
 ICON = Path(__file__).parent / "icon.png"  # a name of an icon would be fetched from the internet
-NOTICE = Path(__file__).parents[2] / "NOTICE"
 
 TOKEN_DEPENDENT = ("merge", "key", "beside")  # what is shown of one token; another one begins at the default
 PROMPT_DEPENDENT = ("token", "patch", *TOKEN_DEPENDENT)
@@ -124,7 +124,7 @@ def end_page(page: Page) -> None:
         "on this prompt"
     )
     with st.expander("Licence, and the Gemma terms that apply to the weights"):
-        st.text(NOTICE.read_text(encoding="utf-8"))
+        st.text(notice())
     st.caption("After “A transformer walk-through, with Gemma” by Douglas Orr (2024).")
 
 
