@@ -201,7 +201,9 @@ class Edits:
         for part in filter(None, text.split("~")):
             name, _, value = part.partition("-")
             if name not in _READERS:
-                raise EditsError(f"There is no change {name[:40]!r}. Undo it, or choose changes on the Experiments page.")
+                raise EditsError(
+                    f"There is no change {name[:40]!r}. Undo it, or choose changes on the Experiments page."
+                )
             try:
                 changes[name] = _READERS[name](value)
             except ValueError:
