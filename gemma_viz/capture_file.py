@@ -17,7 +17,7 @@ Metadata, which safetensors holds as strings:
     weights                         `Model.weights_digest`, so that a file is not taken for another model's
     text, edits                     the text as it is; `Edits.to_text()`
     gemma_viz                       the version that wrote the file
-    sha256                          of the tensors and of all the metadata above: see `_digest`
+    sha256                          of the tensors and of all the metadata above: see `digest`
 
 Files are written aside and renamed, so that nobody ever sees half of one.
 """
@@ -27,6 +27,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,7 @@ def write(path: str | Path, saved: SavedCapture) -> None:
         "edits": saved.edits.to_text(),
         "gemma_viz": __version__,
     }
-    metadata["sha256"] = _digest(tensors, metadata)
+    metadata["sha256"] = digest(tensors, metadata)
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         save_file(tensors, aside, metadata)
@@ -128,7 +129,8 @@ def write(path: str | Path, saved: SavedCapture) -> None:
             f"{megabytes:,.1f} MB are free."
         ) from error
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink()
 
 
 def read(path: str | Path) -> SavedCapture:
@@ -151,9 +153,21 @@ def read(path: str | Path) -> SavedCapture:
             f"{path.name!r} cannot be read: it is not a capture file, or it is damaged or cut short. Choose another, "
             "or save it again."
         ) from error
-    if metadata.get("sha256") != _digest(tensors, metadata) or not _is_whole(tensors, metadata):
+    if metadata.get("sha256") != digest(tensors, metadata) or not _is_whole(tensors, metadata):
         raise CaptureFileError(f"{path.name!r} is damaged: it does not hold what was saved. Save it again.")
     return _saved(path.name, tensors, metadata)
+
+
+def digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """sha256 of the metadata without this digest, as JSON with sorted keys, and of the tensors in order of their names:
+    the name, then the bytes, row by row.
+    """
+    texts = {name: text for name, text in metadata.items() if name != "sha256"}
+    digest = hashlib.sha256(json.dumps(texts, sort_keys=True).encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _refuse_foreign(name: str, metadata: Mapping[str, str]) -> None:
@@ -170,13 +184,15 @@ def _is_whole(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> boo
     """Whether all that the layout names is there, in its shape, and nothing else."""
     if not all(name in metadata for name in TEXTS) or "token_ids" not in tensors:
         return False
-    spec, n = json.loads(metadata["spec"]), len(tensors["token_ids"])
+    spec, ids = json.loads(metadata["spec"]), tensors["token_ids"]
+    n = len(ids)
     layers, per_head = range(spec["n_layers"]), (spec["n_kv_heads"], n, spec["d_head"])
     shapes: dict[str, tuple[int, ...]]
     shapes = {f"resid/{depth}": (n, spec["d_model"]) for depth in range(spec["n_layers"] + 1)}
     shapes |= {f"{kind}/{layer}": per_head for kind in ("rot_k", "values") for layer in layers}
     shapes |= {"token_ids": (n,), "spans": (n, 2)}
-    return {name: tuple(tensor.shape) for name, tensor in tensors.items()} == shapes
+    is_in_vocabulary = ids.dtype == torch.int64 and bool(((ids >= 0) & (ids < spec["vocab_size"])).all())
+    return is_in_vocabulary and {name: tuple(tensor.shape) for name, tensor in tensors.items()} == shapes
 
 
 def _saved(name: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> SavedCapture:
@@ -201,18 +217,6 @@ def _saved(name: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
         stream=tuple(tensors[f"resid/{depth}"] for depth in range(len(layers) + 1)),
         keys_values=tuple((tensors[f"rot_k/{layer}"], tensors[f"values/{layer}"]) for layer in layers),
     )
-
-
-def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    """sha256 of the metadata without this digest, as JSON with sorted keys, and of the tensors in order of their names:
-    the name, then the bytes, row by row.
-    """
-    texts = {name: text for name, text in metadata.items() if name != "sha256"}
-    digest = hashlib.sha256(json.dumps(texts, sort_keys=True).encode())
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _shown(model: str) -> str:
