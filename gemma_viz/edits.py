@@ -179,6 +179,11 @@ class Edits:
         return not self.causal_mask or self.rope_shuffle is not None or (self.removal == "mean" and bool(removed))
 
     @property
+    def turn_otherwise(self) -> bool:
+        """Whether queries and keys are turned other than as the model was trained."""
+        return any(name.startswith("rope") for name in self.changes)
+
+    @property
     def _belong_to_layers(self) -> bool:
         return bool(self.changes.keys() - {*PER_MODEL, *NAMED_PLACES, "removal", "layers"})
 

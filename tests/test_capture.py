@@ -184,7 +184,7 @@ def test_negative_layers_count_from_the_end(tiny: gv.Model) -> None:
     assert torch.equal(cap.resid_mid(-4), cap.resid_mid(0))
     assert torch.equal(cap.attention(-2).q, cap.attention(2).q)
     assert torch.equal(cap.mlp(-2).gate, cap.mlp(2).gate)
-    assert cap.attention(-1).window == cap.model.spec.window(3)
+    assert cap.attention(-1).rule.window == cap.model.spec.window(3)
     assert not torch.equal(cap.resid_post(3), cap.resid_post(2))
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 import gemma_viz as gv
 from gemma_viz.capture_file import digest
 from gemma_viz.errors import CaptureFileError
+from gemma_viz.patching import Patch
 from gemma_viz.stages.output import predictions
 from tests.conftest import PROMPT, load_tiny, save_tiny, tiny_model
 
@@ -238,6 +239,17 @@ def test_a_model_of_another_dtype_is_refused(saved: Path, tiny_checkpoints: dict
 
 
 # Writing
+
+
+def test_a_patched_run_is_not_saved_but_both_texts_are(tiny: gv.Model, path: Path) -> None:
+    source = tiny.capture("the cat")
+    patched = tiny.capture("the red", patch=Patch(source, "resid_pre", 1, 1))
+    with pytest.raises(CaptureFileError, match="Save the runs of both texts"):
+        patched.save(path)
+    source.save(path)
+    again = tiny.capture("the red", patch=Patch(gv.Capture.open(path, tiny), "resid_pre", 1, 1))
+    assert torch.equal(again.logits([-1]), patched.logits([-1]))
+    assert "resid_pre of another run in layer 1" in repr(patched)
 
 
 def test_saving_replaces_and_leaves_nothing_else_behind(saved: Path, tiny_models: dict[str, gv.Model]) -> None:
