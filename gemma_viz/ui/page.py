@@ -8,6 +8,7 @@ import streamlit as st
 from gemma_viz.capture import Capture
 from gemma_viz.checkpoints import label, offered_models
 from gemma_viz.ui import live
+from gemma_viz.ui.copy_link import copy_link
 from gemma_viz.ui.token_strip import token_strip
 from gemma_viz.ui.view import View
 
@@ -98,7 +99,7 @@ def start_page(title: str, summary: str) -> Page:
     view = View()
     name, prompt = _sidebar(view)
     st.title(title)
-    _steps(view, title)
+    _steps(view, title, name)
     st.markdown(summary)
     cap = live.capture(live.model(name), prompt)
     page = Page(view, cap, view.whole_number("token", 0, len(cap) - 1, default=len(cap) - 1))
@@ -148,15 +149,16 @@ def _take_text(view: View, text: str) -> None:
     view.set(**dict.fromkeys(PROMPT_DEPENDENT), **view.text_parameters("prompt", text, DEFAULT_PROMPT))
 
 
-def _steps(view: View, title: str) -> None:
-    """Links to the stage before and the stage after."""
+def _steps(view: View, title: str, model: str) -> None:
+    """Links to the stage before and the stage after, and to this view."""
     titles, files = list(PAGES.values()), list(PAGES)
     here = titles.index(title)
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         if here > 0:
             view.page_link(files[here - 1], titles[here - 1], icon=":material/arrow_back:")
         if here < len(files) - 1:
             view.page_link(files[here + 1], titles[here + 1], icon=":material/arrow_forward:", icon_position="right")
+        copy_link(view, model, key="copy_link")
 
 
 def _strip(page: Page) -> None:

@@ -1,6 +1,7 @@
 """The panels that every page is made of: a chart, "The code" and "Why"."""
 
 import inspect
+from collections.abc import Callable
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -8,7 +9,9 @@ import streamlit as st
 from gemma_viz.capture import Capture
 from gemma_viz.edits import Edits
 from gemma_viz.errors import SeveralTokens
+from gemma_viz.figures import export
 from gemma_viz.figures import output as draw
+from gemma_viz.figures.style import without_title
 from gemma_viz.model import Model
 from gemma_viz.stages import Check
 from gemma_viz.stages.embedding import token_of_word
@@ -16,8 +19,15 @@ from gemma_viz.tokens import visible
 from gemma_viz.ui import live, words
 from gemma_viz.ui.view import View
 
-TITLE_HEIGHT = 32  # pixels that a figure leaves for its own title
 CHART_TOOLS = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
+
+TAKE_AWAY = "Take this chart away"
+# By the ending of the file's name.
+FILES = {
+    "csv": ("Its values as CSV", "text/csv", export.to_csv),
+    "json": ("Its values as JSON", "application/json", export.to_json),
+    "html": ("The chart as a web page", "text/html", export.to_html),
+}
 
 
 def chart(figure: go.Figure, key: str) -> None:
@@ -25,11 +35,32 @@ def chart(figure: go.Figure, key: str) -> None:
 
     Its title stands above it as text of the page, where it wraps on a narrow screen.
     """
-    st.markdown(f"**{words.literal(figure.layout.meta['title'])}**")
-    figure.update_layout(
-        title_text="", margin_t=figure.layout.margin.t - TITLE_HEIGHT, height=figure.layout.height - TITLE_HEIGHT
-    )
-    st.plotly_chart(figure, key=key, config=CHART_TOOLS, alt=figure.layout.meta["alt"])
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{words.literal(figure.layout.meta['title'])}**", width="stretch")
+        _take_away(figure, key)
+    tools = CHART_TOOLS | export.image_options(figure)
+    st.plotly_chart(without_title(figure), key=key, config=tools, alt=figure.layout.meta["alt"])
+
+
+def _take_away(figure: go.Figure, key: str) -> None:
+    """A menu of the files that can be made of a figure. They are made when one is asked for."""
+    with st.popover(":material/download:", type="tertiary", help=TAKE_AWAY, key=f"{key}_files"):
+        for ending, (label, mime, make) in FILES.items():
+            st.download_button(
+                label,
+                _bytes_of(figure, make),
+                file_name=f"{export.file_name(figure)}.{ending}",
+                mime=mime,
+                key=f"{key}_{ending}",
+                on_click="ignore",
+                width="stretch",
+                type="tertiary",
+            )
+        st.caption("As an image: the camera in the chart’s own toolbar.")
+
+
+def _bytes_of(figure: go.Figure, make: Callable[[go.Figure], str]) -> Callable[[], bytes]:
+    return lambda: make(figure).encode()
 
 
 def code(check: Check) -> None:

@@ -51,6 +51,11 @@ class View:
         params: dict[str, str] = st.session_state[_PARAMS]
         return params
 
+    @property
+    def too_long_for_address(self) -> list[str]:
+        """Names of the texts that the address does not hold."""
+        return [name.removesuffix(_KEPT) for name in self.params if name.endswith(_KEPT)]
+
     def set(self, **texts: str | None) -> None:
         """Change parameters (None: to the default) from a callback that is not the control's own."""
         self._replace(_changed(self.params, texts))
@@ -236,7 +241,10 @@ class View:
 
     def toggle(self, name: str, label: str) -> bool:
         """A switch, off unless the address says otherwise."""
-        value = self.params.get(name) == "1"
+        text = self.params.get(name)
+        value = text == "1"
+        if text is not None and not value:
+            self.note(f"In this link {name} is {words.code(visible(text[:20]))}; only 1 switches it on. Shown is off.")
 
         def store(on: bool) -> None:
             self._store({name: "1" if on else None})
