@@ -47,7 +47,7 @@ NOTICE = Path(__file__).parents[2] / "NOTICE"
 TOKEN_DEPENDENT = ("merge", "key", "beside")  # what is shown of one token; another one begins at the default
 PROMPT_DEPENDENT = ("token", *TOKEN_DEPENDENT)
 # Their ranges differ from model to model.
-MODEL_DEPENDENT = ("layer", "head", "neuron", "pair", "norm", *PROMPT_DEPENDENT)
+MODEL_DEPENDENT = ("layer", "head", "heads", "neuron", "pair", "norm", *PROMPT_DEPENDENT)
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Page:
 
     def choose_head(self) -> int:
         """The head control, the same on every page that has one."""
-        return self.view.integer("head", "Head", 0, self.cap.model.spec.n_heads - 1, default=0)
+        return self.view.integer("head", "Head", 0, self.cap.model.spec.n_heads - 1, default=0, resets=("heads",))
 
 
 def start_page(title: str, summary: str) -> Page:

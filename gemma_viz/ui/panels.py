@@ -21,21 +21,20 @@ from gemma_viz.ui.view import View
 
 CHART_TOOLS = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
 
-TAKE_AWAY = "Take this chart away"
-# By the ending of the file's name.
+# By the ending of the file's name. As a PNG a chart is taken away with the camera in its own toolbar.
 FILES = {
-    "csv": ("Its values as CSV", "text/csv", export.to_csv),
-    "json": ("Its values as JSON", "application/json", export.to_json),
-    "html": ("The chart as a web page", "text/html", export.to_html),
+    "csv": ("text/csv", "Download the values of this chart, for a spreadsheet", export.to_csv),
+    "json": ("application/json", "Download the values of this chart as JSON", export.to_json),
+    "html": ("text/html", "Download this chart as a web page that needs no network", export.to_html),
 }
 
 
 def chart(figure: go.Figure, key: str) -> None:
-    """Draw a figure in the page's theme, with its alternative text.
+    """Draw a figure in the page's theme, with its alternative text and files to take away.
 
     Its title stands above it as text of the page, where it wraps on a narrow screen.
     """
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"**{words.literal(figure.layout.meta['title'])}**", width="stretch")
         _take_away(figure, key)
     tools = CHART_TOOLS | export.image_options(figure)
@@ -43,20 +42,18 @@ def chart(figure: go.Figure, key: str) -> None:
 
 
 def _take_away(figure: go.Figure, key: str) -> None:
-    """A menu of the files that can be made of a figure. They are made when one is asked for."""
-    with st.popover(":material/download:", type="tertiary", help=TAKE_AWAY, key=f"{key}_files"):
-        for ending, (label, mime, make) in FILES.items():
-            st.download_button(
-                label,
-                _bytes_of(figure, make),
-                file_name=f"{export.file_name(figure)}.{ending}",
-                mime=mime,
-                key=f"{key}_{ending}",
-                on_click="ignore",
-                width="stretch",
-                type="tertiary",
-            )
-        st.caption("As an image: the camera in the chart’s own toolbar.")
+    """The files that can be made of a figure, each made when it is asked for. A popover would be out of Tab's way."""
+    for ending, (mime, what, make) in FILES.items():
+        st.download_button(
+            f":small[:gray[{ending.upper()}]]",
+            _bytes_of(figure, make),
+            file_name=f"{export.file_name(figure)}.{ending}",
+            mime=mime,
+            key=f"{key}_{ending}",
+            help=what,
+            on_click="ignore",
+            type="tertiary",
+        )
 
 
 def _bytes_of(figure: go.Figure, make: Callable[[go.Figure], str]) -> Callable[[], bytes]:

@@ -112,14 +112,30 @@ class View:
             self.note(f"There is no {name} {asked} here (they go from {low} to {high}). Shown is {value}.")
         return value
 
-    def integer(self, name: str, label: str, low: int, high: int, default: int) -> int:
-        """A whole number from low to high, with a slider."""
+    def whole_numbers(self, name: str, low: int, high: int, default: Sequence[int]) -> tuple[int, ...]:
+        """Some different whole numbers from low to high, as 0_3, or none; a control of the page's own sets them."""
+        text = self.params.get(name)
+        if text is None:
+            return tuple(default)
+        here = {str(number): number for number in range(low, high + 1)}
+        asked = [part for part in text.split("_") if part]
+        values = tuple(sorted({here[part] for part in asked if part in here}))
+        if len(values) < len(asked):
+            shown = ", ".join(map(str, values)) or "none"
+            self.note(
+                f"In this link {name} is {words.code(visible(text[:40]))}; they go from {low} to {high}, with “_” "
+                f"between them. Shown: {shown}."
+            )
+        return values
+
+    def integer(self, name: str, label: str, low: int, high: int, default: int, resets: Sequence[str] = ()) -> int:
+        """A whole number from low to high, with a slider. A change sets the parameters in `resets` to theirs."""
         value = self.whole_number(name, low, high, default)
         if low == high:
             return value  # there is nothing to choose, and Streamlit refuses such a slider
 
         def store(number: int) -> None:
-            self._store({name: None if number == default else str(number)})
+            self._store({name: None if number == default else str(number)}, resets)
 
         domain = f"{low} {high} {default}"
         self._draw(name, domain, st.slider, store, label=label, min_value=low, max_value=high, value=value)
