@@ -15,14 +15,16 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from gemma_viz.attention import hidden_keys, masked_scores, seen_keys
+from gemma_viz.attention import AttentionRule, hidden_keys, masked_scores, seen_keys
 from gemma_viz.edits import Edits
-from gemma_viz.instrument import Run, running
+from gemma_viz.errors import EditsError
+from gemma_viz.instrument import Injection, Run, running, weight_in_run
 from gemma_viz.ranking import Ranking, rank
 from gemma_viz.tokens import Token
 
 if TYPE_CHECKING:
     from gemma_viz.model import Model
+    from gemma_viz.patching import Patch
 
 KEPT = ("resid_pre", "rot_k", "values")  # of every layer; the last layer's resid_post comes with them
 # In the order in which a layer makes them; a replay stops after the last.
@@ -36,7 +38,8 @@ class Attention:
     """The inside of one attention sublayer. Float32 tensors on the CPU.
 
     input: [position, d_model], the stream after RMSNorm
-    q, rot_q: [head, position, d_head], queries before and after RoPE (Gemma 3: after the query norm)
+    q, rot_q: [head, position, d_head], queries before and after RoPE (Gemma 3: after the query norm). Where heads use
+        the queries of others, `rot_q` are those they use
     k, rot_k: [kv_head, position, d_head], keys, likewise
     v: [kv_head, position, d_head]
     z: [head, position, d_head], the values, weighted and summed: what goes into the output projection
@@ -44,6 +47,7 @@ class Attention:
     out: [position, d_model], what is added to the stream: the same, or (Gemma 2, 3) its norm
     scores: [head, query, key], rot_q . rot_k, scaled (Gemma 2: soft-capped); -inf where the query may not look
     pattern: [head, query, key], softmax of the scores; rows sum to 1
+    rule: AttentionRule, how the scores are made
 
     Source: Attention Is All You Need (arXiv:1706.03762), section 3.2; multi-query: arXiv:1911.02150.
     """
@@ -57,10 +61,7 @@ class Attention:
     z: Tensor
     projected: Tensor
     out: Tensor
-    scale: float
-    softcap: float | None
-    causal: bool
-    window: int | None
+    rule: AttentionRule
 
     @cached_property
     def scores(self) -> Tensor:
@@ -76,13 +77,13 @@ class Attention:
         """The scores of some heads, queries and keys only, each a run of neighbours: [heads, queries, keys]."""
         n_heads, n_kv_heads, n = len(self.rot_q), len(self.rot_k), self.rot_q.shape[1]
         kv_heads = [head * n_kv_heads // n_heads for head in range(n_heads)[heads]]
-        hidden = hidden_keys(range(n)[queries], range(n)[keys], self.causal, self.window, self.rot_q.device)
+        hidden = hidden_keys(range(n)[queries], range(n)[keys], self.rule, self.rot_q.device)
         rot_q, rot_k = self.rot_q[heads, queries], self.rot_k[kv_heads, keys]
-        return masked_scores(rot_q, rot_k, hidden, self.scale, self.softcap)
+        return masked_scores(rot_q, rot_k, hidden, self.rule)
 
     def keys_seen_by(self, queries: range) -> range:
         """The keys that at least one of some neighbouring queries may look at."""
-        return seen_keys(queries, self.rot_k.shape[1], self.causal, self.window)
+        return seen_keys(queries, self.rot_k.shape[1], self.rule)
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class TopK:
 class Capture:
     """One run of a model over one text. Made by `Model.capture`.
 
-    model: Model; text: str; edits: Edits
+    model: Model; text: str; edits: Edits; patch: Patch or None
     tokens: tuple of Token
     token_ids: int64 [position], on the CPU
 
@@ -148,17 +149,26 @@ class Capture:
     """
 
     def __init__(
-        self, model: "Model", text: str, tokens: tuple[Token, ...], edits: Edits, earlier: "Sequence[Capture]" = ()
+        self,
+        model: "Model",
+        text: str,
+        tokens: tuple[Token, ...],
+        edits: Edits,
+        earlier: "Sequence[Capture]" = (),
+        patch: "Patch | None" = None,
     ):
+        edits.check(model.spec)
         self.model = model
         self.text = text
         self.tokens = tokens
         self.edits = edits
+        self.patch = patch
+        self._injections = (self._checked(patch).injection(),) if patch else ()
         self.token_ids = torch.tensor([token.id for token in tokens])
         base = max(earlier, key=self._tokens_shared_with, default=None)
         n_shared = self._tokens_shared_with(base) if base else 0
         layers, last = range(model.spec.n_layers), model.spec.n_layers - 1
-        run = Run((*KEPT, "resid_post"), edits)
+        run = self._run((*KEPT, "resid_post"))
         with running(run):
             model.forward(self.token_ids[n_shared:], base.past(n_shared) if base and n_shared else None)
             stream = [*(run.values["resid_pre", layer] for layer in layers), run.values["resid_post", last]]
@@ -175,6 +185,10 @@ class Capture:
 
     def __repr__(self) -> str:
         return f"<Capture of {len(self)} tokens by {self.model.name}: {self.text[:40]!r}>"
+
+    def again(self, edits: Edits) -> "Capture":
+        """The same tokens run once more, with other edits and the same patch."""
+        return Capture(self.model, self.text, self.tokens, edits, patch=self.patch)
 
     def ids_with(self, position: int, id: int) -> list[int]:
         """The token ids with another one at a position; for `Model.capture_ids`."""
@@ -215,26 +229,27 @@ class Capture:
             z=_heads_first(values["z"], spec.n_heads),
             projected=values["attn_projected"],
             out=values["attn_out"],
-            scale=spec.attention_scale,
-            softcap=spec.attention_softcap,
-            causal=self.edits.takes("causal_mask", index),
-            window=spec.window(index),
+            rule=self.rule(index),
         )
 
     def head_outputs(self, layer: int, position: int) -> Tensor:
         """What each head of a layer adds to the stream of one token: float32 [head, d_model].
 
         Each head's z through its own columns of the output projection and, on Gemma 2 and 3, times what the norm after
-        it multiplied the sum of all heads with. They sum to `attention(layer).out[position]` up to rounding.
+        it multiplied the sum of all heads with. They sum to `attention(layer).out[position]` up to rounding, also in a
+        run that leaves attention out.
         """
         index, row = self._layer(layer), self._position(position)
         module, values = self.model.hf.model.layers[index], self.attention(layer)
-        weight = module.self_attn.o_proj.weight.detach().float().cpu()  # [d_model, head * d_head]
-        by_head = weight.unflatten(1, (self.model.spec.n_heads, -1))  # [d_model, head, d_head]
-        outputs = torch.einsum("dhc,hc->hd", by_head, values.z[:, row])
+        weight = weight_in_run(module.self_attn.o_proj, index, self.edits).float().cpu()  # [d_model, head * d_head]
+        by_head = torch.unflatten(weight, 1, (self.model.spec.n_heads, -1))  # [d_model, head, d_head]
+        if not (taken := self.edits.takes("attention", index)) and self.edits.removal == "zero":
+            return torch.zeros(self.model.spec.n_heads, self.model.spec.d_model)
+        rows = [row] if taken else list(range(len(self)))  # each head's part of the mean over the text
+        outputs = torch.einsum("dhc,hpc->hpd", by_head, values.z[:, rows])  # [head, position, d_model]
         if self.model.spec.post_norms and self._normalises("attention_norms", index):
-            outputs = outputs * norm_factors(module.post_attention_layernorm, values.projected[row])
-        return outputs
+            outputs = outputs * norm_factors(module.post_attention_layernorm, values.projected[rows])
+        return outputs.mean(1)
 
     def mlp(self, layer: int) -> MLP:
         """The inside of a layer's MLP, by replaying the layer."""
@@ -268,7 +283,29 @@ class Capture:
 
         Raises IndexError for a position outside the prompt.
         """
-        return self.model.unembed(self._final_norm([self._position(p) for p in positions])[0]).float().cpu()
+        return self.unembed(self._final_norm([self._position(p) for p in positions])[0])
+
+    def unembed(self, normed: Tensor) -> Tensor:
+        """Logits that the run would give of some normed streams: float32 [position, vocab_size] from float [position,
+        d_model].
+        """
+        return self.model.unembed(normed.to(self.model.embedding), self.edits).float().cpu()
+
+    def project(self, normed: Tensor) -> Tensor:
+        """As `unembed`, before any soft-cap."""
+        return self.model.project(normed.to(self.model.embedding), self.edits).float().cpu()
+
+    def logits_with(self, injection: Injection) -> Tensor:
+        """Logits after the last token of copies of the text, each with one value put in the place of the run's own.
+
+        Layers before the value are not run again. Returns float32 [batch, vocab_size].
+        """
+        stream = self._stream[injection.layer].expand(len(injection.positions), -1, -1)
+        with running(self._run((), injections=(*self._injections, injection))):
+            for layer in range(injection.layer, self.model.spec.n_layers):
+                stream = self.model.forward_layer(layer, stream)
+            normed = self.model.hf.model.norm(stream[:, -1])
+        return self.unembed(normed)
 
     def top_k(self, k: int = 10, position: int = -1) -> TopK:
         """The k likeliest tokens after a position."""
@@ -290,10 +327,46 @@ class Capture:
         The final norm divides by what it divides the token's whole stream by, so that the logits of parts of the stream
         sum to the logits of the whole, before any soft-cap. What later layers make of a part is not in it.
         """
-        if self.edits.final_norm:
-            stream = self.resid_post(-1)[self._position(position)]
-            vectors = vectors * norm_factors(self.model.hf.model.norm, stream)
-        return self.model.project(vectors.to(self.model.embedding)).float().cpu()
+        factors = self._final_factors(position)
+        return self.model.project((vectors * factors).to(self.model.device), self.edits).cpu()
+
+    def logit_direction(self, position: int, token: int) -> Tensor:
+        """What one token's stream is multiplied with, component by component, to a logit: float64 [d_model].
+
+        The final norm's divisor is held at what it is for this stream. Before any soft-cap.
+        """
+        return self._final_factors(position).double() * self.unembedding_row(token).double()
+
+    def unembedding_row(self, token: int) -> Tensor:
+        """A token's row of the output projection: float32 [d_model]."""
+        return self.model.unembedding(self.edits)[token].float().cpu()
+
+    @property
+    def embedding_factor(self) -> float:
+        """What the embedding rows are multiplied with."""
+        if not self.edits.embedding_scale:
+            return 1.0
+        factor = self.edits.embedding_factor
+        return self.model.spec.embedding_scale if factor is None else factor
+
+    def rule(self, layer: int) -> AttentionRule:
+        """How a layer's attention makes weights of queries and keys."""
+        return AttentionRule.of(self.model.spec, self._layer(layer), self.edits)
+
+    def neuron_output(self, layer: int, neuron: int, position: int) -> Tensor:
+        """What a neuron adds to the stream of one token for each 1 of activation: float32 [d_model].
+
+        Its column of the down-projection and, on Gemma 2 and 3, times what the norm after it multiplied the sum of all
+        neurons with.
+        """
+        index, row = self._layer(layer), self._position(position)
+        module = self.model.hf.model.layers[index]
+        column = weight_in_run(module.mlp.down_proj, index, self.edits)[:, neuron].float().cpu()
+        if not self.edits.takes("mlp", index):
+            return column / len(self) if self.edits.removal == "mean" else torch.zeros_like(column)
+        if self.model.spec.post_norms and self._normalises("mlp_norms", index):
+            column = column * norm_factors(module.post_feedforward_layernorm, self.mlp(index).projected[row])
+        return column
 
     def ranking(self, targets: Tensor, k: int = 10, layer: int = -1) -> Ranking:
         """The k likeliest tokens after every position, as the output would read them off the stream after a layer.
@@ -302,8 +375,8 @@ class Capture:
         layer: the last gives the model's own prediction, an earlier one the "logit lens"
         """
         stream = self._stream[self._layer(layer) + 1]
-        with running(Run((), self.edits)):
-            return rank(self.model.unembed, self.model.hf.model.norm(stream)[0], targets, k)
+        with running(self._run()):
+            return rank(self._unembed, self.model.hf.model.norm(stream)[0], targets, k)
 
     def lens(self, position: int, target: int, k: int = 10) -> Ranking:
         """The "logit lens" for one position: `ranking` at every depth, from what enters the first layer to the last.
@@ -312,24 +385,25 @@ class Capture:
         Source: nostalgebraist, interpreting GPT: the logit lens (2020).
         """
         rows = self._stream_at(position)
-        with running(Run((), self.edits)):
+        with running(self._run()):
             normed = self.model.hf.model.norm(rows)
-            return rank(self.model.unembed, normed, torch.full((len(rows),), target), k)
+            return rank(self._unembed, normed, torch.full((len(rows),), target), k)
 
     def _replay(self, layer: int, names: tuple[str, ...]) -> dict[str, Tensor]:
         """Call one layer again on what entered it, up to the last of the named values.
 
         Values without the batch axis, in float32 on the CPU.
         """
-        run = Run(names, self.edits, until=names[-1])
+        run = self._run(names, until=names[-1])
         with running(run):
             self.model.forward_layer(layer, self._stream[layer])
         return {name: _plain(value) for (name, _), value in run.values.items()}
 
     def _tokens_shared_with(self, earlier: "Capture") -> int:
         """How many tokens need not be run again. The last one always is."""
-        # Without the mask every value depends on the tokens that follow.
-        if earlier.model is not self.model or earlier.edits != self.edits or not self.edits.causal_mask:
+        if earlier.model is not self.model or earlier.edits != self.edits or self.edits.look_ahead:
+            return 0
+        if self.patch or earlier.patch:
             return 0
         n = min(len(self), len(earlier))
         different = (self.token_ids[:n] != earlier.token_ids[:n]).nonzero()
@@ -350,8 +424,30 @@ class Capture:
 
     def _final_norm(self, positions: Any) -> Tensor:
         """[batch, len(positions), d_model], in the model's own dtype and on its device."""
-        with running(Run((), self.edits)):
+        with running(self._run()):
             return self.model.hf.model.norm(self._stream[-1][:, positions])
+
+    def _unembed(self, normed: Tensor) -> Tensor:
+        """As `unembed`, in the model's own dtype and on its device."""
+        return self.model.unembed(normed, self.edits)
+
+    def _run(
+        self, keep: Sequence[str] = (), until: str | None = None, injections: tuple[Injection, ...] | None = None
+    ) -> Run:
+        """A pass, or a part of one, as this capture's own was."""
+        return Run(keep, self.edits, until, self._injections if injections is None else injections)
+
+    def _checked(self, patch: "Patch") -> "Patch":
+        if patch.source.model is not self.model:
+            raise EditsError("A value can only be taken over from a run of the same model.")
+        if patch.position >= len(self):
+            raise EditsError(f"This text has no token {patch.position}: choose one from 0 to {len(self) - 1}.")
+        return patch
+
+    def _final_factors(self, position: int) -> Tensor:
+        """What the final norm multiplies a token's stream with: float32 [d_model]."""
+        stream = self.resid_post(-1)[self._position(position)]
+        return norm_factors(self.model.hf.model.norm, stream) if self.edits.final_norm else torch.ones_like(stream)
 
     def _normalises(self, kind: str, layer: int) -> bool:
         return self.edits.takes("norms", layer) and self.edits.takes(kind, layer)

@@ -54,7 +54,10 @@ def generate(cap: Capture, sampling: Sampling, n_tokens: int) -> Iterator[NewTok
         yield NewToken(id, tuple(new), text, token_text(model.tokenizer, id), float(logits.softmax(-1)[id]), is_end)
         if is_end:
             return
-        logits = next_logits(cap, torch.tensor([id]), past)
+        if cap.edits.look_ahead:  # what came before is no longer what it was
+            logits = model.capture_ids(ids, cap.edits).logits([-1])[0]
+        else:
+            logits = next_logits(cap, torch.tensor([id]), past)
 
 
 def next_logits(cap: Capture, ids: Tensor, past: Cache) -> Tensor:
@@ -65,4 +68,4 @@ def next_logits(cap: Capture, ids: Tensor, past: Cache) -> Tensor:
     model = cap.model
     with running(Run((), cap.edits)):
         output = model.hf.model(ids[None].to(model.device), past_key_values=past, use_cache=True)
-        return model.unembed(output.last_hidden_state[0, -1:])[0].float().cpu()
+        return cap.unembed(output.last_hidden_state[0, -1:])[0]

@@ -4,7 +4,8 @@ A hook registered for one call would also see the calls other threads make on th
 hooks here are registered once, right after loading, and look at a ContextVar: where no run of this thread is under
 way they do nothing, and a plain forward pass gives what it gives without them.
 
-A run can keep values (by reference, nothing is copied) and can leave steps out (`Edits`).
+A run can keep values (by reference, nothing is copied), can leave steps out or change them (`Edits`), and can have
+values of another run put in the place of its own (`Injection`).
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -20,8 +21,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, eager_mask, sdpa_mask
 from transformers.models.gemma2.modeling_gemma2 import eager_attention_forward
 
-from gemma_viz.attention import attend
-from gemma_viz.edits import Activation, Edits
+from gemma_viz.attention import AttentionRule, attend
+from gemma_viz.edits import UNCHANGED, Activation, Edits
 from gemma_viz.linear import linear
 from gemma_viz.spec import ModelSpec
 
@@ -41,19 +42,45 @@ class SeenEnough(Exception):
     """Ends a replay once the last value that was asked for is there; never leaves this package."""
 
 
+@dataclass(frozen=True)
+class Injection:
+    """Vectors that take the place of what a layer makes, at one position in each row of a batch.
+
+    name: "resid_pre", "attn_out", "mlp_out" or "z"
+    positions: int64 [batch]; vectors: float [batch, d_model], of a head's z [batch, d_head]
+    head: whose z; None for the others
+    """
+
+    name: str
+    layer: int
+    positions: Tensor
+    vectors: Tensor
+    head: int | None = None
+
+    def into(self, value: Tensor) -> Tensor:
+        """A copy of the value, [batch, position, n], with the vectors in their places."""
+        width = self.vectors.shape[-1]
+        first = (self.head or 0) * width
+        value = value.clone()
+        value[torch.arange(len(value)), self.positions, first : first + width] = self.vectors.to(value)
+        return value
+
+
 @dataclass
 class Run:
     """One pass, or the replay of one layer, and what it is to do.
 
     keep: names of the values to keep
-    edits: the steps to leave out
+    edits: the steps to leave out or change
     until: the name of the value after which nothing more is needed; None runs to the end
+    injections: what is put in the place of values
     values: what was kept, by (name, layer), each with the batch axis the model gave it
     """
 
     keep: Collection[str]
     edits: Edits
     until: str | None = None
+    injections: tuple[Injection, ...] = ()
     values: dict[tuple[str, int], Tensor] = field(default_factory=dict)
 
     def see(self, name: str, layer: int, value: Tensor) -> None:
@@ -79,12 +106,13 @@ def running(run: Run) -> Iterator[Run]:
 
 def instrument(hf: PreTrainedModel, spec: ModelSpec) -> None:
     """Register the hooks, once, on a model that uses the attention `ATTENTION`."""
-    for module in hf.model.layers.modules():
-        if isinstance(module, nn.Linear) and module.bias is None:
-            module.forward = _linear_forward(module)
     hf.model.embed_tokens.register_forward_hook(_embedding_hook())
     hf.model.norm.register_forward_hook(_skip_hook(("final_norm",)))
     for index, layer in enumerate(hf.model.layers):
+        for module in layer.modules():
+            if isinstance(module, nn.Linear) and module.bias is None:
+                module.forward = _linear_forward(module, index)
+        layer.self_attn.gemma_viz_spec = spec  # what `_attention` is to do, which transformers calls with the module
         _edit_layer(layer, index, spec)
         _probe_layer(layer, index, spec)
         layer.register_forward_pre_hook(_rope_hook(index, hf, spec), with_kwargs=True)
@@ -92,6 +120,7 @@ def instrument(hf: PreTrainedModel, spec: ModelSpec) -> None:
 
 def _edit_layer(layer: Submodules, index: int, spec: ModelSpec) -> None:
     attention_norms, mlp_norms = ("norms", "attention_norms"), ("norms", "mlp_norms")
+    layer.forward = _layer_forward(layer, index, spec)
     layer.input_layernorm.register_forward_hook(_skip_hook(attention_norms, index))
     norm_before_mlp(layer, spec).register_forward_hook(_skip_hook(mlp_norms, index))
     if spec.post_norms:
@@ -100,6 +129,15 @@ def _edit_layer(layer: Submodules, index: int, spec: ModelSpec) -> None:
     _attention_update(layer, spec).register_forward_hook(_silence_hook("attention", index))
     _mlp_update(layer, spec).register_forward_hook(_silence_hook("mlp", index))
     layer.mlp.act_fn.register_forward_hook(_activation_hook(index))
+    layer.self_attn.o_proj.register_forward_pre_hook(_part_hook("without_heads", index, spec.d_head))
+    layer.mlp.down_proj.register_forward_pre_hook(_part_hook("without_neurons", index, 1))
+    if spec.qk_norm:
+        layer.self_attn.q_norm.register_forward_hook(_skip_hook(("qk_norms",), index))
+        layer.self_attn.k_norm.register_forward_hook(_skip_hook(("qk_norms",), index))
+    layer.register_forward_pre_hook(_input_injection("resid_pre", index))
+    layer.self_attn.o_proj.register_forward_pre_hook(_input_injection("z", index))
+    _attention_update(layer, spec).register_forward_hook(_output_injection("attn_out", index))
+    _mlp_update(layer, spec).register_forward_hook(_output_injection("mlp_out", index))
 
 
 def _probe_layer(layer: Submodules, index: int, spec: ModelSpec) -> None:
@@ -155,39 +193,99 @@ def _input_probe(name: str, layer: int) -> Callable[..., None]:
     return hook
 
 
+def _input_injection(name: str, layer: int) -> Callable[..., tuple[Tensor, ...] | None]:
+    def hook(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        injections = _injections(name, layer)
+        return (_with_all(injections, args[0]), *args[1:]) if injections else None
+
+    return hook
+
+
+def _output_injection(name: str, layer: int) -> Callable[..., Tensor | None]:
+    def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+        injections = _injections(name, layer)
+        return _with_all(injections, output) if injections else None
+
+    return hook
+
+
+def _injections(name: str, layer: int) -> list[Injection]:
+    run = _run.get()
+    return [one for one in run.injections if (one.name, one.layer) == (name, layer)] if run else []
+
+
+def _with_all(injections: list[Injection], value: Tensor) -> Tensor:
+    for injection in injections:
+        value = injection.into(value)
+    return value
+
+
+def _layer_forward(layer: Submodules, index: int, spec: ModelSpec) -> Callable[..., Tensor]:
+    """A layer without one of its residual connections, or with both: then it is transformers' own."""
+    plain: Callable[..., Tensor] = layer.forward
+
+    def forward(hidden_states: Tensor, **kwargs: Any) -> Tensor:
+        run = _run.get()
+        if run is None or all(run.edits.takes(step, index) for step in ("attention_residual", "mlp_residual")):
+            return plain(hidden_states, **kwargs)
+        update: Tensor
+        update, _ = layer.self_attn(hidden_states=layer.input_layernorm(hidden_states), **kwargs)
+        if spec.post_norms:
+            update = layer.post_attention_layernorm(update)
+        middle = hidden_states + update if run.edits.takes("attention_residual", index) else update
+        update = layer.mlp(norm_before_mlp(layer, spec)(middle))
+        if spec.post_norms:
+            update = layer.post_feedforward_layernorm(update)
+        return middle + update if run.edits.takes("mlp_residual", index) else update
+
+    return forward
+
+
 def _rope_hook(index: int, hf: PreTrainedModel, spec: ModelSpec) -> Callable[..., Any]:
-    """Other rotations for a layer, where they are left out or the positions are changed."""
+    """Other rotations for a layer, where they are left out, or their base or the positions are changed."""
 
     def hook(module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Any]) -> Any:
         run = _run.get()
-        if run is None or not run.edits.act_in(index):
+        if run is None or not run.edits.in_layer(index).turn_otherwise:
             return None
-        edits = run.edits
-        if not edits.rope:
-            cos, sin = kwargs["position_embeddings"]
-            turns = torch.ones_like(cos), torch.zeros_like(sin)
-        elif edits.rope_shift or edits.rope_stretch != 1:
-            positions = kwargs["position_ids"] * edits.rope_stretch + edits.rope_shift
-            turns = rotations(hf, spec, index, args[0], positions)
-        else:
-            return None
+        turns = rotations(hf, spec, index, args[0], kwargs["position_ids"], run.edits)
         return args, kwargs | {"position_embeddings": turns}
 
     return hook
 
 
 def rotations(
-    hf: PreTrainedModel, spec: ModelSpec, layer: int, stream: Tensor, positions: Tensor
+    hf: PreTrainedModel, spec: ModelSpec, layer: int, stream: Tensor, positions: Tensor, edits: Edits = UNCHANGED
 ) -> tuple[Tensor, Tensor]:
     """Cosines and sines by which a layer turns queries and keys, both [batch, position, d_head].
 
     stream: gives dtype and device; positions: int or float [batch, position]
     """
-    kind = f"{spec.layer_kinds[layer]}_attention"
-    # Gemma 3 has rotations for each kind of layer, Gemma 1 and 2 one for all.
-    which = {"layer_type": kind} if kind in hf.config.rope_parameters else {}
-    cos_and_sin: tuple[Tensor, Tensor] = hf.model.rotary_emb(stream, positions, **which)
-    return cos_and_sin
+    edits = edits.in_layer(layer)
+    positions = turned_to(positions, edits)
+    if not edits.rope:
+        angles = torch.zeros(*positions.shape, spec.d_head, device=stream.device)
+    elif edits.rope_theta is not None:
+        pairs = torch.arange(0, spec.d_head, 2, device=stream.device).float() / spec.d_head
+        slowed_by = spec.rope_factors[layer]
+        angles = (positions[..., None].float() * (edits.rope_theta**-pairs / slowed_by)).repeat(1, 1, 2)
+    else:
+        kind = f"{spec.layer_kinds[layer]}_attention"
+        # Gemma 3 has rotations for each kind of layer, Gemma 1 and 2 one for all.
+        which = {"layer_type": kind} if kind in hf.config.rope_parameters else {}
+        cos_and_sin: tuple[Tensor, Tensor] = hf.model.rotary_emb(stream, positions, **which)
+        return cos_and_sin
+    return angles.cos().to(stream.dtype), angles.sin().to(stream.dtype)
+
+
+def turned_to(positions: Tensor, edits: Edits) -> Tensor:
+    """The positions that tokens are turned to: of the shape of the tokens' own, [batch, position]."""
+    if edits.rope_shuffle is not None:
+        order = torch.randperm(positions.shape[1], generator=torch.Generator().manual_seed(edits.rope_shuffle))
+        positions = positions[:, order.to(positions.device)]
+    if edits.rope_stretch != 1:
+        positions = positions * edits.rope_stretch
+    return positions + edits.rope_shift if edits.rope_shift else positions
 
 
 def _activation_hook(layer: int) -> Callable[..., Tensor | None]:
@@ -204,24 +302,37 @@ def _activation_hook(layer: int) -> Callable[..., Tensor | None]:
     return hook
 
 
-def _linear_forward(module: nn.Linear) -> Callable[[Tensor], Tensor]:
-    """During a run the faster product; outside one the module's own, bit for bit."""
+def _linear_forward(module: nn.Linear, layer: int) -> Callable[[Tensor], Tensor]:
+    """During a run the faster product, of rounded weights if it asks for them; outside one the module's own."""
     plain = module.forward
 
     def forward(x: Tensor) -> Tensor:
-        return plain(x) if _run.get() is None else linear(x, module.weight)
+        run = _run.get()
+        return plain(x) if run is None else linear(x, weight_in_run(module, layer, run.edits))
 
     return forward
 
 
+def weight_in_run(module: nn.Linear, layer: int, edits: Edits) -> Tensor:
+    """The matrix that a run multiplies with: [n_out, n_in]."""
+    weight, n_bits = module.weight.detach(), edits.in_layer(layer).weight_bits
+    if n_bits is None:
+        return weight
+    steps = 2 ** (n_bits - 1) - 1  # to either side of zero
+    scale = (weight.float().abs().amax(1, keepdim=True) / steps).clamp_min(torch.finfo(torch.float32).tiny)
+    return ((weight.float() / scale).round() * scale).to(weight.dtype)
+
+
 def _embedding_hook() -> Callable[..., Tensor | None]:
-    """The rows as they are stored, where the rescaling is off."""
+    """The rows as they are stored, or times another factor."""
 
     def hook(module: nn.Embedding, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
         run = _run.get()
-        if run is None or run.edits.takes("embedding_scale"):
+        if run is None or (run.edits.embedding_scale and run.edits.embedding_factor is None):
             return None
-        return nn.functional.embedding(args[0], module.weight)
+        rows = nn.functional.embedding(args[0], module.weight)
+        factor = run.edits.embedding_factor if run.edits.embedding_scale else None
+        return rows if factor is None else rows * factor
 
     return hook
 
@@ -237,11 +348,33 @@ def _skip_hook(steps: tuple[str, ...], layer: int | None = None) -> Callable[...
 
 
 def _silence_hook(step: str, layer: int) -> Callable[..., Tensor | None]:
-    """The module gives zeros."""
+    """The module gives zeros, or at every token its mean over the text."""
 
     def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
         run = _run.get()
-        return None if run is None or run.edits.takes(step, layer) else torch.zeros_like(output)
+        return None if run is None or run.edits.takes(step, layer) else _removed(output, run.edits)
+
+    return hook
+
+
+def _removed(value: Tensor, edits: Edits) -> Tensor:
+    """What stands in the place of a value [batch, position, n] that is left out."""
+    return value.mean(1, keepdim=True).expand_as(value) if edits.removal == "mean" else torch.zeros_like(value)
+
+
+def _part_hook(field: str, layer: int, width: int) -> Callable[..., tuple[Tensor, ...] | None]:
+    """Parts of what the module is given are left out: heads, of d_head components each, or neurons, of one."""
+
+    def hook(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        run = _run.get()
+        parts = [part for at, part in getattr(run.edits, field) if at == layer] if run else []
+        if run is None or not parts:
+            return None
+        value = args[0].clone()
+        for part in parts:
+            place = slice(part * width, (part + 1) * width)
+            value[..., place] = _removed(value[..., place], run.edits)
+        return (value,)
 
     return hook
 
@@ -266,11 +399,14 @@ def _attention(
     if run is None:
         theirs = sdpa_attention_forward if softcap is None else eager_attention_forward
         return theirs(module, query, key, value, attention_mask, scaling=scaling, softcap=softcap, **kwargs)
-    run.see("rot_q", module.layer_idx, query)
-    run.see("rot_k", module.layer_idx, key)
-    run.see("values", module.layer_idx, value)
-    causal, window = run.edits.takes("causal_mask", module.layer_idx), getattr(module, "sliding_window", None)
-    z = attend(query, key, value, scale=scaling, softcap=softcap, causal=causal, window=window)
+    edits, layer = run.edits.in_layer(module.layer_idx), module.layer_idx
+    if edits.queries_from:
+        sources = dict(edits.queries_from)
+        query = query[:, [sources.get(head, head) for head in range(query.shape[1])]]
+    run.see("rot_q", layer, query)
+    run.see("rot_k", layer, key)
+    run.see("values", layer, value)
+    z = attend(query, key, value, AttentionRule.of(module.gemma_viz_spec, layer, run.edits))
     return z.transpose(1, 2).contiguous(), None
 
 

@@ -3,8 +3,8 @@
 How one is found and loaded is in `gemma_viz.checkpoints`; what a run keeps in `gemma_viz.capture`.
 """
 
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import psutil
@@ -17,6 +17,7 @@ from gemma_viz.capture import Capture
 from gemma_viz.edits import UNCHANGED, Edits
 from gemma_viz.instrument import instrument, rotations
 from gemma_viz.linear import linear
+from gemma_viz.patching import Patch
 from gemma_viz.ranking import top_k
 from gemma_viz.spec import ModelSpec
 from gemma_viz.tokens import token_text, tokenize, tokens_with_ids
@@ -90,17 +91,25 @@ class Model:
         """The embedding table, [vocab_size, d_model], in the model's dtype and on its device."""
         return self.hf.model.embed_tokens.weight.detach()
 
-    def capture(self, text: str, edits: Edits = UNCHANGED, earlier: Sequence[Capture] = ()) -> Capture:
+    def capture(
+        self,
+        text: str,
+        edits: Edits = UNCHANGED,
+        earlier: Sequence[Capture] = (),
+        patch: Patch | None = None,
+    ) -> Capture:
         """Run the model over a text.
 
         earlier: captures that may begin with the same tokens. From the one that shares most of them they are taken
             over, and only the others are run; values then equal those of a capture made afresh up to rounding
+        patch: a value that is taken over from the run of another text
 
-        Raises TextError, a ValueError, for a text that cannot be run: see `gemma_viz.errors`.
+        Raises TextError, a ValueError, for a text that cannot be run, and EditsError, a ValueError, for edits that do
+        not fit the model: see `gemma_viz.errors`.
         """
-        return Capture(self, text, tokenize(self.tokenizer, text, self.token_limit), edits, earlier)
+        return Capture(self, text, tokenize(self.tokenizer, text, self.token_limit), edits, earlier, patch)
 
-    def capture_ids(self, ids: Sequence[int], edits: Edits = UNCHANGED) -> Capture:
+    def capture_ids(self, ids: Sequence[int], edits: Edits = UNCHANGED, patch: Patch | None = None) -> Capture:
         """Run the model over token ids as they are, also where its tokenizer would cut their text otherwise.
 
         Raises IndexError for an id that the vocabulary does not have, NoTokens and TooManyTokens as `capture` does.
@@ -109,7 +118,7 @@ class Model:
         if outside:
             raise IndexError(f"There is no token {outside[0]}: the ids are 0 to {self.spec.vocab_size - 1}.")
         tokens = tokens_with_ids(self.tokenizer, ids, self.token_limit)
-        return Capture(self, "".join(token.text for token in tokens), tokens, edits)
+        return Capture(self, "".join(token.text for token in tokens), tokens, edits, patch=patch)
 
     def forward(self, token_ids: Tensor, past: Cache | None = None) -> None:
         """One pass over token ids [position], up to the final norm; the logits are left to who needs them.
@@ -118,24 +127,53 @@ class Model:
         """
         self.hf.model(token_ids[None].to(self.device), past_key_values=past, use_cache=False)
 
-    def forward_layer(self, layer: int, stream: Tensor) -> None:
-        """One layer, on the stream that enters it: [batch 1, position, d_model], from position 0 on."""
+    def forward_layer(self, layer: int, stream: Tensor) -> Tensor:
+        """One layer, on the stream that enters it, to the one that leaves it: [batch, position, d_model], from
+        position 0 on.
+        """
         position_ids = torch.arange(stream.shape[1], device=self.device)[None]
         turns = rotations(self.hf, self.spec, layer, stream, position_ids)
-        self.hf.model.layers[layer](stream, attention_mask=None, position_ids=position_ids, position_embeddings=turns)
+        left: Tensor = self.hf.model.layers[layer](
+            stream, attention_mask=None, position_ids=position_ids, position_embeddings=turns
+        )
+        return left
 
     @torch.inference_mode()
-    def unembed(self, normed: Tensor) -> Tensor:
+    def unembed(self, normed: Tensor, edits: Edits = UNCHANGED) -> Tensor:
         """Logits from the normed stream, in the model's dtype: [position, vocab_size] from [position, d_model]."""
-        logits = self.project(normed)
-        if cap := self.spec.final_softcap:
+        logits = self.project(normed, edits)
+        if (cap := self.spec.final_softcap) and edits.final_softcap:
             logits = cap * torch.tanh(logits / cap)
         return logits
 
     @torch.inference_mode()
-    def project(self, normed: Tensor) -> Tensor:
+    def project(self, normed: Tensor, edits: Edits = UNCHANGED) -> Tensor:
         """As `unembed`, before any soft-cap."""
-        return linear(normed, self.hf.lm_head.weight)
+        matrix = self.unembedding(edits)
+        if matrix.dtype == normed.dtype:
+            return linear(normed, matrix)
+        # A block at a time: the whole matrix in another dtype could be as large as the model.
+        return torch.cat([linear(normed, block.to(normed)) for block in torch.split(matrix, ROWS_AT_ONCE)], -1)
+
+    def unembedding(self, edits: Edits = UNCHANGED) -> Tensor:
+        """The output projection of a run, [vocab_size, d_model]; a random one in bfloat16."""
+        seed = edits.unembedding_seed
+        return self.hf.lm_head.weight.detach() if seed is None else self._random_unembedding(seed)
+
+    @cached_property
+    def _random_unembedding(self) -> Callable[[int], Tensor]:
+        """The random matrix of a seed, as long as no other is asked for: half as large as the output projection."""
+
+        @lru_cache(maxsize=1)
+        def matrix(seed: int) -> Tensor:
+            generator, (n_rows, width) = torch.Generator().manual_seed(seed), self.embedding.shape
+            scale = float((self.row_norms.double().pow(2).mean() / width).sqrt())
+            rows = torch.empty(n_rows, width, dtype=torch.bfloat16)
+            for block in torch.split(rows, ROWS_AT_ONCE):
+                block.copy_(torch.randn(block.shape, generator=generator) * scale)
+            return rows.to(self.device)
+
+        return matrix
 
     @cached_property
     def end_ids(self) -> frozenset[int]:

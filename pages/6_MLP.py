@@ -100,7 +100,7 @@ def one_neuron(page: Page, layer: int, values: Neurons) -> None:
     else:
         pieces = live.values(shipped_pieces, model)
         found = live.values_of_each(
-            strongest_in_piece, [(model, piece) for piece in pieces], "Running the shipped text: piece"
+            strongest_in_piece, [(model, piece, page.cap.edits) for piece in pieces], "Running the shipped text: piece"
         )
         firings = strongest_in_pieces(model, found, layer, neuron)
         st.caption(

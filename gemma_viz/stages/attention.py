@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import max_pool2d
 
+from gemma_viz.attention import AttentionRule
 from gemma_viz.capture import Attention, Capture
 from gemma_viz.stages import Check, Floats, around, check, to_numpy
 from gemma_viz.steps import attention as attention_step
@@ -46,7 +47,8 @@ class Query:
 
     q, z: float32 [d_head], the query after RoPE, and what the head read
     dots: float32 [key], q . k for every token of the prompt, hidden ones too
-    scores: float32 [key], the same, scaled (Gemma 2: soft-capped); -inf where the query may not look
+    rule: AttentionRule, by which they become
+    scores: float32 [key], scaled (Gemma 2: soft-capped); -inf where the query may not look
     weights: float32 [key], softmax of the scores, sum to 1
     value_norms: float32 [key], length of each token's value: a large weight on a short value moves little
     strongest: int [k], the keys it reads most, by weight, at most `KEYS_SHOWN`
@@ -56,6 +58,7 @@ class Query:
     q: Floats
     z: Floats
     dots: Floats
+    rule: AttentionRule
     scores: Floats
     weights: Floats
     value_norms: Floats
@@ -91,7 +94,7 @@ def head(cap: Capture, layer: int, head: int, position: int) -> Head:
         whole=_pooled(values, head, cell) if len(shown) < len(cap) else None,
         cell=cell,
         kv_head=head // cap.model.spec.group_size,
-        window=values.window,
+        window=values.rule.window,
     )
 
 
@@ -117,6 +120,7 @@ def query(cap: Capture, layer: int, head: int, position: int) -> Query:
         q=to_numpy(values.rot_q[head, position]),
         z=to_numpy(values.z[head, position]),
         dots=to_numpy(values.rot_k[kv_head] @ values.rot_q[head, position]),
+        rule=values.rule,
         scores=to_numpy(scores),
         weights=to_numpy(weights),
         value_norms=to_numpy(values.v[kv_head].norm(dim=-1)),
@@ -151,7 +155,7 @@ def check_attention(cap: Capture, layer: int) -> Check:
     values = cap.attention(layer)
     n = min(len(cap), TOKENS_CHECKED)
     rot_q, rot_k, v = (tensor[:, :n] for tensor in (values.rot_q, values.rot_k, values.v))
-    mine = attention_step(rot_q, rot_k, v, values.scale, values.softcap, values.window or n)
+    mine = attention_step(rot_q, rot_k, v, values.rule.scale, values.rule.softcap, values.rule.window or n)
     part = f", first {n:,} tokens" if n < len(cap) else ""
     call = f"attention(rot_q, rot_k, v, scale, …), layer {layer}{part}"
     return check(attention_step, call, mine, values.z[:, :n], parts=(scores_step, visible_only))

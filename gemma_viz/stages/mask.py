@@ -80,8 +80,8 @@ def all_scores(cap: Capture, layer: int, head: int, position: int) -> AllScores:
     values, shown = cap.attention(layer), around(position, len(cap), SCORES_SHOWN)
     part = slice(shown.start, shown.stop)
     queries, keys = values.rot_q[head, part], values.rot_k[head // cap.model.spec.group_size, part]
-    hidden = hidden_keys(shown, shown, values.causal, values.window, queries.device)
-    scores = masked_scores(queries, keys, torch.zeros_like(hidden), values.scale, values.softcap)
+    hidden = hidden_keys(shown, shown, values.rule, queries.device)
+    scores = masked_scores(queries, keys, torch.zeros_like(hidden), values.rule)
     return AllScores(shown, to_numpy(scores), hidden.numpy())
 
 
@@ -105,7 +105,7 @@ def later_token(cap: Capture, position: int, id: int) -> LaterToken:
     texts = cap.token_ids.tolist(), cap.ids_with(position, id)
     with_mask, without_mask = (
         _change(*(cap.model.capture_ids(ids, edits).resid_post(-1) for ids in texts))
-        for edits in (Edits(), Edits(causal_mask=False))
+        for edits in (cap.edits, cap.edits.also(Edits(causal_mask=False)))
     )
     return LaterToken(position, with_mask, without_mask)
 

@@ -1,6 +1,6 @@
 """A layer's own MLP on inputs of our choice: other tokens around one, and the line between two tokens."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gemma_viz.capture import Capture
-from gemma_viz.edits import UNCHANGED, Activation, Edits
+from gemma_viz.edits import Activation
 from gemma_viz.instrument import Run, running
 from gemma_viz.model import Model
 from gemma_viz.stages import Floats, rms, to_numpy
@@ -70,8 +70,8 @@ def alone(cap: Capture, changed_cap: Capture, layer: int, position: int) -> Alon
     original, changed = cap.mlp(layer), changed_cap.mlp(layer)
     mixed = changed.input.clone()  # [position, d_model]
     mixed[position] = original.input[position]
-    output = _run(cap.model, layer, mixed)["mlp_projected"]
-    by_itself = _run(cap.model, layer, mixed[[position]])["mlp_projected"][0]
+    output = _run(cap, layer, mixed)["mlp_projected"]
+    by_itself = _run(cap, layer, mixed[[position]])["mlp_projected"][0]
     own = original.projected[position]
     return Alone(
         input_change=to_numpy(rms(mixed - original.input)),
@@ -89,7 +89,7 @@ def between(cap: Capture, layer: int, position: int, other: int) -> Slice:
     a, b = cap.mlp(layer).input[[position, other]]
     t = torch.linspace(FROM, TO, POINTS)
     line = a + t[:, None] * (b - a)  # [point, d_model]
-    as_it_is, with_relu = (_run(cap.model, layer, line, activation) for activation in ("gelu", "relu"))
+    as_it_is, with_relu = (_run(cap, layer, line, activation) for activation in ("gelu", "relu"))
     outputs = as_it_is["mlp_projected"]
     components = (outputs.amax(0) - outputs.amin(0)).topk(COMPONENTS).indices
     gate, up = as_it_is["gate"], as_it_is["up"]  # [point, neuron], straight lines in t
@@ -119,10 +119,12 @@ def _sharpest(model: Model, layer: int, act: Tensor, among: Tensor) -> int:
     return int((bends.where(among, -1.0) if among.any() else bends).argmax())
 
 
-def _run(model: Model, layer: int, x: Tensor, activation: Activation = "gelu") -> dict[str, Tensor]:
+def _run(cap: Capture, layer: int, x: Tensor, activation: Activation | None = None) -> dict[str, Tensor]:
     """gate, up, act and mlp_projected of a layer's own MLP for inputs [position, d_model]; float32, on the CPU."""
-    edits = UNCHANGED if activation == "gelu" else Edits(activation=activation)
+    edits = replace(cap.edits.in_layer(layer), layers=None)
+    if activation:
+        edits = replace(edits, activation=activation)
     run = Run(("gate", "up", "act", "mlp_projected"), edits)
     with running(run):
-        model.hf.model.layers[layer].mlp(x[None].to(model.embedding))
+        cap.model.hf.model.layers[layer].mlp(x[None].to(cap.model.embedding))
     return {name: value[0].float().cpu() for (name, _), value in run.values.items()}

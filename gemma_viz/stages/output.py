@@ -90,6 +90,11 @@ class BothEnds:
     product: float
     logit: float
 
+    @property
+    def is_one_row(self) -> bool:
+        """Whether the two rows are alike, as in a tied model."""
+        return bool((self.embedding_row == self.unembedding_row).all())
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -139,13 +144,13 @@ def final_norm(cap: Capture) -> FinalNorm:
 def sharpness(cap: Capture, position: int) -> tuple[Sharpness, Sharpness]:
     """The distribution after a position as it is, and if the stream went to the output projection unnormed."""
     stream = cap.stream_at(position)[[-1]]  # [1, d_model]
-    unnormed = cap.model.unembed(stream.to(cap.model.embedding))[0].float().cpu()
+    unnormed = cap.unembed(stream)[0]
     return _sharpness(cap, cap.logits([position])[0]), _sharpness(cap, unnormed)
 
 
 def soft_cap(cap: Capture, position: int) -> SoftCap | None:
     """The final soft-cap on some logits, evenly spread over their ranks; None for a model without one."""
-    softcap = cap.model.spec.final_softcap
+    softcap = cap.model.spec.final_softcap if cap.edits.final_softcap else None
     if softcap is None:
         return None
     before, after = raw_logits(cap, position), cap.logits([position])[0]  # [vocab_size]
@@ -163,11 +168,11 @@ def both_ends(cap: Capture, position: int, token: int) -> BothEnds:
     """A token's row as what enters the stream and as what makes its logit after a position."""
     model = cap.model
     normed = cap.final_norm()[position]
-    row = model.hf.lm_head.weight.detach()[token].float().cpu()
+    row = cap.unembedding_row(token)
     return BothEnds(
         embedding_row=to_numpy(model.embedding[token]),
         unembedding_row=to_numpy(row),
-        scale=model.spec.embedding_scale,
+        scale=cap.embedding_factor,
         normed=to_numpy(normed),
         product=float(row.double() @ normed.double()),
         logit=float(raw_logits(cap, position)[token]),
@@ -176,8 +181,7 @@ def both_ends(cap: Capture, position: int, token: int) -> BothEnds:
 
 def raw_logits(cap: Capture, position: int) -> Tensor:
     """Logits after one position before any soft-cap, by the model's own projection: float32 [vocab_size]."""
-    normed = cap.final_norm()[[position]].to(cap.model.embedding)
-    return cap.model.project(normed)[0].float().cpu()
+    return cap.project(cap.final_norm()[[position]])[0]
 
 
 def compare(baseline: Capture, edited: Capture, position: int, k: int = 5) -> Comparison:

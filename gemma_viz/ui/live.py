@@ -11,9 +11,10 @@ import streamlit as st
 
 from gemma_viz.capture import Capture
 from gemma_viz.checkpoints import EMBEDDED, label, load
-from gemma_viz.edits import Edits
-from gemma_viz.errors import GemmaVizError, TextError
+from gemma_viz.edits import UNCHANGED, Edits
+from gemma_viz.errors import EditsError, GemmaVizError, TextError
 from gemma_viz.model import Model
+from gemma_viz.patching import Patch
 from gemma_viz.stages.output import Comparison, compare
 
 T = TypeVar("T")
@@ -96,47 +97,68 @@ def _same_model(model: Model) -> tuple[str, int]:
 
 def _same_capture(cap: Capture) -> tuple[Any, ...]:
     # One text can be several token sequences: see Model.capture_ids.
-    return _same_model(cap.model), cap.text, cap.token_ids.numpy().tobytes(), cap.edits
+    patched = _same_patch(cap.patch) if cap.patch else None
+    return _same_model(cap.model), cap.text, cap.token_ids.numpy().tobytes(), cap.edits.to_text(), patched
 
 
-@st.cache_resource(show_spinner=False, max_entries=CAPTURES_KEPT, hash_funcs={Model: _same_model})
-def _capture(model: Model, text: str) -> Capture:
+def _same_patch(patch: Patch) -> tuple[Any, ...]:
+    return _same_capture(patch.source), patch.kind, patch.layer, patch.position, patch.head
+
+
+# How to tell whether two arguments are the same; Streamlit would look into every tensor.
+SAME: dict[Any, Callable[[Any], Any]] = {
+    Model: _same_model,
+    Capture: _same_capture,
+    Patch: _same_patch,
+    Edits: Edits.to_text,
+}
+
+
+@st.cache_resource(show_spinner=False, max_entries=CAPTURES_KEPT, hash_funcs=SAME)
+def _capture(model: Model, text: str, edits: Edits, patch: Patch | None) -> Capture:
     recent = _recent_captures(model)
-    cap = model.capture(text, earlier=tuple(recent))
+    cap = model.capture(text, edits, tuple(recent), patch)
     recent.append(cap)
     return cap
 
 
-@st.cache_resource(show_spinner=False, hash_funcs={Model: _same_model})
+@st.cache_resource(show_spinner=False, hash_funcs=SAME)
 def _recent_captures(model: Model) -> deque[Capture]:
     """The texts that were run last: a new one may begin like one of them."""
     return deque(maxlen=CAPTURES_KEPT)
 
 
-def capture(model: Model, text: str) -> Capture:
+def capture(model: Model, text: str, edits: Edits = UNCHANGED, patch: Patch | None = None) -> Capture:
     """The capture of a text, shared between visitors. Stops the page with a sentence if the text cannot be run."""
     try:
         with st.spinner(f"Running {label(model.name)} over the prompt …"):
-            return _capture(model, text)
-    except TextError as error:
+            return _capture(model, text, edits, patch)
+    except (TextError, EditsError) as error:
         st.error(str(error), icon=":material/error:")
         st.stop()
 
 
-@st.cache_resource(show_spinner=False, max_entries=CAPTURES_KEPT, hash_funcs={Capture: _same_capture})
+@st.cache_resource(show_spinner=False, max_entries=CAPTURES_KEPT, hash_funcs=SAME)
 def _edited(cap: Capture, edits: Edits) -> Capture:
-    return cap.model.capture(cap.text, edits)
+    return cap.again(edits)
 
 
 def edited(cap: Capture, edits: Edits) -> Capture:
-    """The capture of the same text with steps left out or changed, shared between visitors."""
-    with st.spinner("Running the prompt again with this change …"):
-        return _edited(cap, edits)
+    """The capture of the same text with steps left out or changed, shared between visitors.
+
+    What is changed in the capture already stays so. Stops the page with a sentence where the two do not go together.
+    """
+    try:
+        with st.spinner("Running the prompt again with this change …"):
+            return _edited(cap, cap.edits.also(edits))
+    except EditsError as error:
+        st.info(str(error), icon=":material/info:")
+        st.stop()
 
 
-@st.cache_resource(show_spinner=False, max_entries=CAPTURES_KEPT, hash_funcs={Capture: _same_capture})
+@st.cache_resource(show_spinner=False, max_entries=CAPTURES_KEPT, hash_funcs=SAME)
 def _with_token(cap: Capture, position: int, id: int) -> Capture:
-    return cap.model.capture_ids(cap.ids_with(position, id))
+    return cap.model.capture_ids(cap.ids_with(position, id), cap.edits, cap.patch)
 
 
 def with_token(cap: Capture, position: int, id: int) -> Capture:
@@ -145,7 +167,7 @@ def with_token(cap: Capture, position: int, id: int) -> Capture:
         return _with_token(cap, position, id)
 
 
-@st.cache_data(show_spinner=False, max_entries=VALUES_KEPT, hash_funcs={Capture: _same_capture, Model: _same_model})
+@st.cache_data(show_spinner=False, max_entries=VALUES_KEPT, hash_funcs=SAME)
 def _values(name: str, _function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
     return _function(*arguments)
 

@@ -7,7 +7,8 @@ import streamlit as st
 
 from gemma_viz.capture import Capture
 from gemma_viz.checkpoints import label, offered_models
-from gemma_viz.ui import live
+from gemma_viz.edits import UNCHANGED
+from gemma_viz.ui import change, live
 from gemma_viz.ui.copy_link import copy_link
 from gemma_viz.ui.token_strip import token_strip
 from gemma_viz.ui.view import View
@@ -23,6 +24,9 @@ PAGES = {
     "pages/6_MLP.py": "MLP",
     "pages/7_Output.py": "Output",
     "pages/8_Generation.py": "Generation",
+    "pages/9_Experiments.py": "Experiments",
+    "pages/10_Patching.py": "Patching",
+    "pages/11_Compare.py": "Compare",
 }
 
 DEFAULT_PROMPT = "I want to move"
@@ -45,7 +49,7 @@ ICON = Path(__file__).parent / "icon.png"  # a name of an icon would be fetched 
 NOTICE = Path(__file__).parents[2] / "NOTICE"
 
 TOKEN_DEPENDENT = ("merge", "key", "beside")  # what is shown of one token; another one begins at the default
-PROMPT_DEPENDENT = ("token", *TOKEN_DEPENDENT)
+PROMPT_DEPENDENT = ("token", "patch", *TOKEN_DEPENDENT)
 # Their ranges differ from model to model.
 MODEL_DEPENDENT = ("layer", "head", "heads", "neuron", "pair", "norm", *PROMPT_DEPENDENT)
 
@@ -90,10 +94,11 @@ class Page:
         return self.view.integer("head", "Head", 0, self.cap.model.spec.n_heads - 1, default=0, resets=("heads",))
 
 
-def start_page(title: str, summary: str) -> Page:
+def start_page(title: str, summary: str, shows_change: bool = True) -> Page:
     """Draw what every page begins with. Stops the page with a sentence where the model or the prompt will not do.
 
     title: one of the names in `PAGES`; summary: one or two sentences of Markdown under it
+    shows_change: whether the page is about the run with the changes that the view asks for, or about the untouched one
     """
     st.set_page_config(page_title=f"{title} · Gemma Viz", page_icon=ICON, layout="wide")
     view = View()
@@ -101,7 +106,10 @@ def start_page(title: str, summary: str) -> Page:
     st.title(title)
     _steps(view, title, name)
     st.markdown(summary)
-    cap = live.capture(live.model(name), prompt)
+    model = live.model(name)
+    edits = change.asked_edits(view, model) if shows_change else UNCHANGED
+    cap = live.capture(model, prompt, edits, change.asked_patch(view, model) if shows_change else None)
+    change.banner(view, cap)
     page = Page(view, cap, view.whole_number("token", 0, len(cap) - 1, default=len(cap) - 1))
     _strip(page)
     return page

@@ -34,11 +34,12 @@ def chart(figure: go.Figure, key: str) -> None:
 
     Its title stands above it as text of the page, where it wraps on a narrow screen.
     """
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(f"**{words.literal(figure.layout.meta['title'])}**", width="stretch")
-        _take_away(figure, key)
+    st.markdown(f"**{words.literal(figure.layout.meta['title'])}**")
     tools = CHART_TOOLS | export.image_options(figure)
-    st.plotly_chart(without_title(figure), key=key, config=tools, alt=figure.layout.meta["alt"])
+    with st.container(gap=None):
+        st.plotly_chart(without_title(figure), key=key, config=tools, alt=figure.layout.meta["alt"])
+        with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
+            _take_away(figure, key)
 
 
 def _take_away(figure: go.Figure, key: str) -> None:

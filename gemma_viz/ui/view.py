@@ -81,16 +81,20 @@ class View:
         """A text. One too long for the address stays in the session, and the address holds a digest of it, so that
         Back still finds the right one. A change sets the parameters in `resets` to their defaults.
         """
-        digest = self.params.get(name + _KEPT)
-        if digest and digest not in self._long_texts:
-            self.note(f"The {name} was too long to be part of this link. Shown is the default; paste yours again.")
-        value = self._long_texts.get(digest, default) if digest else self.params.get(name, default)
+        value = self.kept_text(name, default)
 
         def store(text: str) -> None:
             self._store(self.text_parameters(name, text, default), resets)
 
         self._draw(name, "", widget, store, label=label, value=value, **options)
         return value
+
+    def kept_text(self, name: str, default: str) -> str:
+        """The value of a text, without a control."""
+        digest = self.params.get(name + _KEPT)
+        if digest and digest not in self._long_texts:
+            self.note(f"The {name} was too long to be part of this link. Shown is the default; paste yours again.")
+        return self._long_texts.get(digest, default) if digest else self.params.get(name, default)
 
     def text_parameters(self, name: str, text: str, default: str) -> dict[str, str | None]:
         """The parameters that stand for a text; a long one is put into the session."""

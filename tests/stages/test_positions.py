@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import gemma_viz as gv
+from gemma_viz.attention import AttentionRule
 from gemma_viz.capture import Attention
 from gemma_viz.stages import heads, positions
 from tests.conftest import PROMPT
@@ -18,10 +19,12 @@ def written_out(values: Attention, q: torch.Tensor, k: torch.Tensor, head: int) 
     shared_by = len(q) // len(k)
     rows = []
     for query in range(q.shape[1]):
-        first = max(0, query - values.window + 1) if values.window else 0
-        scores = [float(q[head, query] @ k[head // shared_by, key]) * values.scale for key in range(first, query + 1)]
-        if values.softcap:
-            scores = [values.softcap * math.tanh(score / values.softcap) for score in scores]
+        first = max(0, query - values.rule.window + 1) if values.rule.window else 0
+        scores = [
+            float(q[head, query] @ k[head // shared_by, key]) * values.rule.scale for key in range(first, query + 1)
+        ]
+        if values.rule.softcap:
+            scores = [values.rule.softcap * math.tanh(score / values.rule.softcap) for score in scores]
         exps = [math.exp(score - max(scores)) for score in scores]
         rows.append([0.0] * first + [e / sum(exps) for e in exps])
     return rows
@@ -59,7 +62,7 @@ def test_of_made_up_patterns_one_is_position_free_and_one_positional(cap: gv.Cap
     k = torch.stack([torch.zeros(n, n), torch.zeros(n, n)])
     q = nothing.clone()
     q[1, :, 0], k[1, 0, 0] = large, 1.0  # unturned, it reads the first token alone
-    values = replace(cap.attention(0), q=q, k=k, rot_q=rot_q, rot_k=rot_k, scale=1.0, softcap=None, window=None)
+    values = replace(cap.attention(0), q=q, k=k, rot_q=rot_q, rot_k=rot_k, rule=AttentionRule(scale=1.0))
     sensitivity = positions.position_sensitivity(MadeUp(values), 0)  # type: ignore[arg-type]
     np.testing.assert_allclose(sensitivity, [0, 1], atol=1e-6)
 

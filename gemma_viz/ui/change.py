@@ -1,0 +1,73 @@
+"""The change of the model that a view asks for, and the banner that says so on every page that shows it.
+
+Parameters of the address: `edits`, as `Edits.to_text` writes it; `patch`, a value that is taken over from the run of
+the text in `other`, as kind-layer-position or z-layer-position-head.
+"""
+
+import streamlit as st
+
+from gemma_viz.capture import Capture
+from gemma_viz.edits import UNCHANGED, Edits
+from gemma_viz.errors import EditsError
+from gemma_viz.model import Model
+from gemma_viz.patching import Patch
+from gemma_viz.tokens import visible
+from gemma_viz.ui import live, words, words_edits
+from gemma_viz.ui.view import View
+
+OTHER_PROMPT = "The capital of Italy is"
+
+
+def asked_edits(view: View, model: Model) -> Edits:
+    """The edits in the address; none, with a note, where they cannot be."""
+    try:
+        edits = Edits.from_text(view.params.get("edits", ""))
+        edits.check(model.spec)
+    except EditsError as error:
+        view.note(f"{words.literal(visible(str(error)))} Shown is the model as it was trained.")
+        return UNCHANGED
+    return edits
+
+
+def store_edits(view: View, edits: Edits) -> None:
+    """Put edits into the address, from a callback."""
+    view.set(edits=edits.to_text() or None)
+
+
+def patch_text(kind: str, layer: int, position: int, head: int | None = None) -> str:
+    """A patch as the address has it."""
+    return "-".join(str(part) for part in (kind, layer, position, head) if part is not None)
+
+
+def asked_patch(view: View, model: Model) -> Patch | None:
+    """The patch in the address; none, with a note, where it cannot be."""
+    text = view.params.get("patch")
+    if not text:
+        return None
+    kind, *numbers = text.split("-")
+    try:
+        layer, position, *head = map(int, numbers)
+        source = live.capture(model, view.kept_text("other", OTHER_PROMPT))
+        return Patch(source, kind, layer, position, *head)  # type: ignore[arg-type]
+    except EditsError as error:
+        view.note(f"{words.literal(visible(str(error)))} Shown is the run without it.")
+    except (TypeError, ValueError):
+        view.note(
+            f"This link takes over {words.code(visible(text[:40]))}, which is no value. Shown is the run without."
+        )
+    return None
+
+
+def banner(view: View, cap: Capture) -> None:
+    """Say that the page shows a changed model, with the way back; nothing where it does not."""
+    if cap.edits == UNCHANGED and cap.patch is None:
+        return
+    changes = [words_edits.described(cap.edits)] if cap.edits != UNCHANGED else []
+    if cap.patch:
+        changes.append(words_edits.patched(cap.patch))
+    with st.container(border=True, key="change"):
+        st.markdown(
+            f":material/science: **The model is changed in this view:** {'; '.join(changes)}. Every number on this "
+            "page is the changed model's. Code is shown as the model was trained with it, so that it can differ."
+        )
+        st.button("Undo the change", icon=":material/undo:", on_click=view.set, kwargs={"edits": None, "patch": None})
