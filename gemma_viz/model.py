@@ -139,19 +139,23 @@ class Model:
         return left
 
     @torch.inference_mode()
-    def unembed(self, normed: Tensor, edits: Edits = UNCHANGED) -> Tensor:
-        """Logits from the normed stream, in the model's dtype: [position, vocab_size] from [position, d_model]."""
-        logits = self.project(normed, edits)
+    def unembed(self, normed: Tensor, edits: Edits = UNCHANGED, tokens: Sequence[int] | None = None) -> Tensor:
+        """Logits from the normed stream, in the model's dtype: [position, vocab_size] from [position, d_model].
+
+        tokens: ids; of these only, [position, len(tokens)]
+        """
+        logits = self.project(normed, edits, tokens)
         if (cap := self.spec.final_softcap) and edits.final_softcap:
             logits = cap * torch.tanh(logits / cap)
         return logits
 
     @torch.inference_mode()
-    def project(self, normed: Tensor, edits: Edits = UNCHANGED) -> Tensor:
+    def project(self, normed: Tensor, edits: Edits = UNCHANGED, tokens: Sequence[int] | None = None) -> Tensor:
         """As `unembed`, before any soft-cap."""
+        rows = slice(None) if tokens is None else list(tokens)
         if edits.unembedding_seed is None:
-            return linear(normed, self.hf.lm_head.weight)
-        blocks = torch.split(self._random_unembedding(edits.unembedding_seed), ROWS_AT_ONCE)
+            return linear(normed, self.hf.lm_head.weight[rows])
+        blocks = torch.split(self._random_unembedding(edits.unembedding_seed)[rows], ROWS_AT_ONCE)
         return torch.cat([linear(normed, block.to(normed)) for block in blocks], -1)
 
     @cached_property
