@@ -59,7 +59,7 @@ class Injection:
 
     def into(self, value: Tensor) -> Tensor:
         """A copy of the value, [batch, position, n], with the vectors in their places."""
-        by_head = value.clone().unflatten(-1, (-1, self.vectors.shape[-1]))  # [batch, position, head, d_head]
+        by_head = torch.unflatten(value.clone(), -1, (-1, self.vectors.shape[-1]))  # [batch, position, head, d_head]
         by_head[torch.arange(len(value)), self.positions, self.heads] = self.vectors.to(value)
         return by_head.flatten(-2)
 

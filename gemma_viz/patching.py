@@ -86,9 +86,7 @@ def patched_logits(
     return torch.cat([untouched, *rows])
 
 
-def patched_heads_logits(
-    cap: "Capture", source: "Capture", layer: int, position: int, tokens: Sequence[int]
-) -> Tensor:
+def patched_heads_logits(cap: "Capture", source: "Capture", layer: int, position: int, tokens: Sequence[int]) -> Tensor:
     """As `patched_logits`, with what one head reads taken over at one position, of each head of a layer in turn.
 
     returns float32 [head, len(tokens)]
