@@ -1,8 +1,5 @@
 """Patching: what of an answer comes with one value of another run."""
 
-from dataclasses import dataclass, replace
-from functools import partial
-
 import pandas as pd
 import streamlit as st
 
@@ -10,7 +7,7 @@ from gemma_viz.capture import Capture
 from gemma_viz.figures import patching as draw
 from gemma_viz.patching import Patch
 from gemma_viz.stages.patching import (
-    Direction,
+    Pair,
     PatchMap,
     aligned,
     answers,
@@ -41,6 +38,7 @@ PAIRS = {
     ),
 }
 
+COLUMNS_IN_HALF = 9  # of the map, beside which there is room for its lines
 LONGEST = 128  # tokens: the prompt is run once for every one of them and every layer
 
 OPENED = (
@@ -50,27 +48,6 @@ OPENED = (
     "pages/6_MLP.py",
     "pages/7_Output.py",
 )
-
-
-@dataclass(frozen=True)
-class Pair:
-    """The two runs, the answers that tell them apart, and which way values go."""
-
-    clean: Capture
-    corrupted: Capture
-    answer: int
-    against: int
-    direction: Direction = "denoise"
-
-    @property
-    def base(self) -> Capture:
-        """The run that a value is put into."""
-        return self.corrupted if self.direction == "denoise" else self.clean
-
-    @property
-    def source(self) -> Capture:
-        """The run that it comes from."""
-        return self.clean if self.direction == "denoise" else self.corrupted
 
 
 def labels(cap: Capture) -> list[str]:
@@ -121,8 +98,8 @@ def side_by_side(clean: Capture, corrupted: Capture) -> None:
     st.dataframe(pd.DataFrame(table, index=["clean", "other"]), key="aligned")
 
 
-def compared(page: Page, corrupted: Capture) -> Pair | None:
-    """The controls of what is measured, and what they choose; None, with a sentence, where it measures nothing."""
+def compared(page: Page, corrupted: Capture) -> tuple[int, int] | None:
+    """The two answers that are measured, by their ids; None, with a sentence, where it measures nothing."""
     view, clean = page.view, page.cap
     found = live.values(answers, clean, corrupted)
     left, right = st.columns(2, gap="large")
@@ -143,39 +120,45 @@ def compared(page: Page, corrupted: Capture) -> Pair | None:
     names = (visible(clean.model.token_text(answer)), visible(clean.model.token_text(against)))
     shared = visible(clean.model.token_text(found.shared)) if found and found.shared is not None and not typed else ""
     st.markdown(words_patching.what_is_compared(names, shared))
-    return Pair(clean, corrupted, answer, against)
+    return answer, against
 
 
-def the_map(page: Page, pair: Pair) -> None:
+def the_map(page: Page, corrupted: Capture, answer: int, against: int) -> None:
     """What comes back, or is lost, with a value at every layer and token; and the run of the chosen one."""
-    clean, corrupted = (logit_difference(cap, pair.answer, pair.against) for cap in (pair.clean, pair.corrupted))
-    if not can_be_placed(clean, corrupted):
-        st.markdown(words_patching.no_scale(clean, corrupted))
+    ends = logit_difference(page.cap, answer, against), logit_difference(corrupted, answer, against)
+    if not can_be_placed(*ends):
+        st.markdown(words_patching.no_scale(*ends))
         return
-    st.markdown(words_patching.scale(clean, corrupted))
+    st.markdown(words_patching.scale(*ends))
     left, right = st.columns(2, gap="large")
     with left:
-        pair = replace(pair, direction=choose(page, "direction", "Direction", words_patching.DIRECTIONS))
+        direction = choose(page, "direction", "Direction", words_patching.DIRECTIONS)
         layer = page.choose_layer()
     with right:
         kind = choose(page, "taken", "What is taken over", words_patching.TAKEN)
         head = page.choose_head() if kind == "z" else None
     what = words_patching.TAKEN[kind] if head is None else f"what head {head} reads"
-    arguments = (pair.source, kind, head, pair.answer, pair.against)
+    pair = Pair(page.cap, corrupted, answer, against, direction)
+    arguments = (pair.source, kind, head, answer, against)
     rows = live.values_by_layer(patched_differences, pair.base, f"Taking over {what}", *arguments)
-    values = patch_map(pair.direction, rows, clean, corrupted)
+    values = patch_map(direction, rows, *ends)
     base_labels, differ = labels(pair.base), differing(pair.clean, pair.corrupted)
     st.markdown(words_patching.outcome(values, base_labels, differ, kind))
     st.button(
         "Show the run in which it moves furthest", on_click=show_cell, args=(page, *values.furthest), key="furthest"
     )
-    left, right = st.columns(2, gap="large")
+    if page.view.toggle("figure", "The map as a figure, to zoom and to save"):
+        clean_labels, other_labels, chosen = labels(pair.clean), labels(pair.corrupted), (layer, page.position)
+        panels.chart(draw.recovered(values, what, clean_labels, other_labels, chosen), key="recovered")
+    first = differ[0]
+    is_narrow = len(base_labels) - first <= COLUMNS_IN_HALF
+    left, right = st.columns(2, gap="large") if is_narrow else (st.container(), st.container())
     with left:
-        map_of_tokens(page, pair, values, what, (layer, page.position))
+        map_of_tokens(page, pair, values, first, (layer, page.position))
     with right:
         panels.chart(draw.by_layer(values, base_labels, [*differ, len(base_labels) - 1], page.position), key="by_layer")
     if kind == "z":
-        heads_map(page, pair, (clean, corrupted), (layer, head or 0))
+        heads_map(page, pair, ends, (layer, head or 0))
     the_cell(page, pair, values, Patch(pair.source, kind, layer, page.position, head))
 
 
@@ -195,19 +178,17 @@ def show_head(page: Page, layer: int, head: int) -> None:
     page.view.set(layer=str(layer) if layer else None, head=str(head) if head else None)
 
 
-def map_of_tokens(page: Page, pair: Pair, values: PatchMap, what: str, chosen: tuple[int, int]) -> None:
-    """The map, to choose from or as a figure."""
-    if page.view.toggle("figure", "The map as a figure, to zoom and to save"):
-        panels.chart(draw.recovered(values, what, labels(pair.clean), labels(pair.corrupted), chosen), key="recovered")
-        return
+def map_of_tokens(page: Page, pair: Pair, values: PatchMap, first: int, chosen: tuple[int, int]) -> None:
+    """The map, to choose a cell from."""
     columns = [
         Column(f"{i} {label}", label, other if other != label else "")
         for i, (label, other) in enumerate(zip(labels(pair.clean), labels(pair.corrupted), strict=True))
     ]
-    draw_map(values, "token", columns, chosen, partial(show_cell, page), key="map")
+    draw_map(values, "token", columns, chosen, lambda *cell: show_cell(page, *cell), key="map", first=first)
     st.caption(
-        "Layers go down, tokens across; where the prompts differ, the clean one's token stands above. Choose a cell, by "
-        "mouse or with Tab, arrow keys and Enter, to see its run below."
+        f"Layers go down, tokens across, from token {first} on: before it the two runs are the same. Where the prompts "
+        "differ, the clean one's token stands above. Choose a cell, by mouse or with Tab, arrow keys and Enter, to see "
+        "its run below."
     )
 
 
@@ -222,7 +203,7 @@ def heads_map(page: Page, pair: Pair, ends: tuple[float, float], chosen: tuple[i
     st.subheader("Every head at the selected token")
     st.markdown(words_patching.heads_outcome(values, pair.base.tokens[page.position].label))
     columns = [Column(str(head), f"head {head}") for head in range(values.recovered.shape[1])]
-    draw_map(values, "head", columns, chosen, partial(show_head, page), key="heads")
+    draw_map(values, "head", columns, chosen, lambda *cell: show_head(page, *cell), key="heads")
 
 
 def the_cell(page: Page, pair: Pair, values: PatchMap, patch: Patch) -> None:
@@ -257,8 +238,8 @@ st.markdown(
     "the model carries the difference, and patching finds where. The prompt in the sidebar is the **clean** one, the "
     "other is the **corrupted** one."
 )
-if (corrupted := other_run(page)) and (pair := compared(page, corrupted)):
-    the_map(page, pair)
+if (corrupted := other_run(page)) and (measured := compared(page, corrupted)):
+    the_map(page, corrupted, *measured)
 with st.expander("Two directions, and what they can tell"):
     st.markdown(words_patching.EXPLAINED)
 end_page(page)

@@ -38,6 +38,30 @@ class Answers:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """Two runs, the answers that tell them apart, and which way values go.
+
+    clean, corrupted: Capture, of the same number of tokens; answer, against: int, ids of the answers of the two
+    """
+
+    clean: Capture
+    corrupted: Capture
+    answer: int
+    against: int
+    direction: Direction
+
+    @property
+    def base(self) -> Capture:
+        """The run that a value is put into."""
+        return self.corrupted if self.direction == "denoise" else self.clean
+
+    @property
+    def source(self) -> Capture:
+        """The run that it comes from."""
+        return self.clean if self.direction == "denoise" else self.corrupted
+
+
+@dataclass(frozen=True)
 class PatchMap:
     """Logit differences of runs that take over one value, and where they lie between the two runs.
 

@@ -15,7 +15,9 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const own = map.choice;
   if (own && own.at !== data.chosen && performance.now() < own.until) return;
   map.choice = null;
-  markChosen(map, map.querySelector(`[data-at="${data.chosen}"]`), map.querySelector(".cell"));
+  const chosen = map.querySelector(`[data-at="${data.chosen}"]`);
+  markChosen(map, chosen, map.querySelector(".cell"));
+  if (chosen) reveal(map, chosen);
 }
 
 function draw(map, { columns, values, colours, legend, scale, what }) {
@@ -72,6 +74,13 @@ function hidden(kind, text) {
 function isDark(hex) {
   const [red, green, blue] = [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
   return 0.299 * red + 0.587 * green + 0.114 * blue < 140;
+}
+
+// Scrolls inside the map only; scrollIntoView would move the page too.
+function reveal(map, option) {
+  const left = option.offsetLeft - map.offsetLeft;
+  if (left < map.scrollLeft || left + option.offsetWidth > map.scrollLeft + map.clientWidth)
+    map.scrollLeft = left - map.clientWidth / 2;
 }
 
 function choose(map, option) {

@@ -38,14 +38,20 @@ def patch_map(
     chosen: tuple[int, int],
     pick: Callable[[int, int], None],
     key: str,
+    first: int = 0,
 ) -> None:
-    """Draw the map; `pick` is called with layer and place of the cell that is chosen. what: a place is, "token"."""
+    """Draw the map; `pick` is called with layer and place of the cell that is chosen.
+
+    what: a place is, "token" for example; columns: of all places; first: the one from which on they are drawn
+    """
+    shown = columns[first:]
 
     def picked() -> None:
         # A trigger value: gone in the next run, so that a choice made elsewhere is never overruled by an old click.
         at = st.session_state[key].picked
-        if isinstance(at, int) and 0 <= at < values.recovered.size:
-            pick(*divmod(at, len(columns)))
+        if isinstance(at, int) and 0 <= at < len(values.recovered) * len(shown):
+            layer, column = divmod(at, len(shown))
+            pick(layer, first + column)
 
     _mount(
         key=key,
@@ -57,13 +63,15 @@ def patch_map(
                     "label": short(column.label, LONGEST_HEADING),
                     "other": short(column.other, LONGEST_HEADING),
                 }
-                for column in columns
+                for column in shown
             ],
-            "values": [f"{value + 0.0:.2f}".replace("-0.00", "0.00") for value in values.recovered.ravel().tolist()],
-            "colours": [shade(moved) for moved in values.moved.ravel().tolist()],
+            "values": [
+                f"{value + 0.0:.2f}".replace("-0.00", "0.00") for value in values.recovered[:, first:].ravel().tolist()
+            ],
+            "colours": [shade(moved) for moved in values.moved[:, first:].ravel().tolist()],
             "scale": DIVERGING,
             "legend": legend(values.direction),
-            "chosen": chosen[0] * len(columns) + chosen[1],
+            "chosen": chosen[0] * len(shown) + chosen[1] - first if chosen[1] >= first else None,
         },
         on_picked_change=picked,
     )
