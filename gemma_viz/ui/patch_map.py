@@ -65,9 +65,7 @@ def patch_map(
                 }
                 for column in shown
             ],
-            "values": [
-                f"{value + 0.0:.2f}".replace("-0.00", "0.00") for value in values.recovered[:, first:].ravel().tolist()
-            ],
+            "values": [_number(value) for value in values.recovered[:, first:].ravel().tolist()],
             "colours": [shade(moved) for moved in values.moved[:, first:].ravel().tolist()],
             "scale": DIVERGING,
             "legend": legend(values.direction),
@@ -75,3 +73,8 @@ def patch_map(
         },
         on_picked_change=picked,
     )
+
+
+def _number(value: float) -> str:
+    """Two digits, without a minus where they are zeros."""
+    return f"{value:.2f}".replace("-0.00", "0.00")

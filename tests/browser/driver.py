@@ -6,15 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 from playwright.sync_api import ConsoleMessage, Locator, Page, expect
 
 STAGES = (
-    "",
-    "Tokenization",
-    "Embedding",
-    "Transformer_layer",
-    "Attention",
-    "RoPE",
-    "MLP",
-    "Output",
-    "Generation",
+    *("", "Tokenization", "Embedding", "Transformer_layer", "Attention", "RoPE", "MLP", "Output", "Generation"),
     "Patching",
 )
 
