@@ -61,11 +61,14 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, rule: AttentionRule) -
     windowed = rule.causal and rule.window is not None and rule.window < n_keys
     whole = not rule.causal or first == 0 or n_queries == 1
     if rule.softcap is None and whole and not windowed:
+        scale = rule.scale / rule.temperature
+        if scale == 0:  # the kernel multiplies its own mask with the scale, to NaN
+            queries, scale = torch.zeros_like(queries), 1.0
         return scaled_dot_product_attention(
             queries,
             keys,
             values,
-            scale=rule.scale / rule.temperature,
+            scale=scale,
             is_causal=rule.causal and n_queries > 1,
             enable_gqa=queries.shape[1] != keys.shape[1],
         )

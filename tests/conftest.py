@@ -10,6 +10,7 @@ import os
 # Before huggingface_hub is imported, which reads it once: no test may reach for the network, nor wait for its retries.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import shutil
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +20,7 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE
 from transformers import (
+    AutoConfig,
     Gemma2Config,
     Gemma2ForCausalLM,
     Gemma3ForCausalLM,
@@ -65,6 +67,16 @@ def tiny_checkpoints_without_bos(tmp_path_factory: pytest.TempPathFactory) -> di
 @pytest.fixture(scope="session")
 def tiny_models_without_bos(tiny_checkpoints_without_bos: dict[str, Path]) -> dict[str, gv.Model]:
     return {family: load_tiny(folder) for family, folder in tiny_checkpoints_without_bos.items()}
+
+
+@pytest.fixture(scope="session")
+def tiny_for_long_texts(tiny_checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny Gemma 3, set up as the larger ones are (4B and more): its full layers turn eight times more slowly."""
+    folder = shutil.copytree(tiny_checkpoints["gemma3"], tmp_path_factory.mktemp("long_texts") / "gemma3")
+    config = AutoConfig.from_pretrained(folder)
+    config.rope_parameters["full_attention"] |= {"rope_type": "linear", "factor": 8.0}
+    config.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(params=FAMILIES)
