@@ -87,7 +87,7 @@ def other_run(page: Page) -> Capture | None:
 def take_pair(page: Page, clean: str, corrupted: str) -> None:
     """Make two texts the prompts, from a callback."""
     page.show_text(clean)
-    cleared = dict.fromkeys(("answer", "against", "layer", "head"))
+    cleared = dict.fromkeys(("answer", "other_answer", "layer", "head"))
     page.view.set(**cleared, **page.view.text_parameters("other", corrupted, OTHER_PROMPT))
 
 
@@ -106,7 +106,7 @@ def compared(page: Page, corrupted: Capture) -> tuple[int, int] | None:
     with left:
         answer = panels.typed_token(view, clean.model, "answer", "Answer of the clean prompt (empty: its own)")
     with right:
-        against = panels.typed_token(view, clean.model, "against", "Answer of the other prompt (empty: its own)")
+        against = panels.typed_token(view, clean.model, "other_answer", "Answer of the other prompt (empty: its own)")
     typed = answer is not None or against is not None
     if found:
         answer = found.clean if answer is None else answer

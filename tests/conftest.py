@@ -38,6 +38,7 @@ FAMILIES = ("gemma1", "gemma2", "gemma3")
 
 SPECIAL_TOKENS = ("<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>")
 WORDS = ("▁the", "▁cat", "▁red", "▁green", "▁want", "▁to", "▁move", "▁it", "ing", "er")
+OTHER_WORDS = ("▁the", "▁red", "▁mov", "▁cats", "▁zebra", "ing")
 CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:;!?'\"()-\n▁é"
 
 PROMPT = "I want to move the red cat, moving it to the green zebra"
@@ -86,6 +87,12 @@ def tiny(request: pytest.FixtureRequest, tiny_models: dict[str, gv.Model]) -> gv
 
 
 @pytest.fixture(scope="session")
+def checkpoint_of_other_words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Gemma 1 whose vocabulary is another one: some of its words are the other models' too."""
+    return save_tiny("gemma1", tmp_path_factory.mktemp("other_words") / "other_words", bos=True, words=OTHER_WORDS)
+
+
+@pytest.fixture(scope="session")
 def embedded() -> gv.Model:
     """The real one. The first time on a machine it is converted, which takes a minute."""
     return gv.load(device="cpu", dtype=torch.float32)
@@ -104,9 +111,9 @@ def load_tiny(folder: Path) -> gv.Model:
     return gv.load(folder, device="cpu", dtype=torch.float32)
 
 
-def save_tiny(family: str, folder: Path, bos: bool) -> Path:
+def save_tiny(family: str, folder: Path, bos: bool, words: tuple[str, ...] = WORDS) -> Path:
     """Write a tiny random checkpoint, and return its folder."""
-    tokenizer = tiny_tokenizer(bos)
+    tokenizer = tiny_tokenizer(bos, words)
     tiny_model(family, len(tokenizer)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -163,9 +170,9 @@ def tiny_config(family: str, vocab_size: int) -> PreTrainedConfig:
     )
 
 
-def tiny_tokenizer(bos: bool) -> PreTrainedTokenizerFast:
+def tiny_tokenizer(bos: bool, words: tuple[str, ...] = WORDS) -> PreTrainedTokenizerFast:
     """A byte-fallback BPE tokenizer built like Gemma's, of a few words."""
-    merges = list(dict.fromkeys(merge for word in WORDS for merge in _merges(word)))
+    merges = list(dict.fromkeys(merge for word in words for merge in _merges(word)))
     pieces = [*SPECIAL_TOKENS, *(f"<0x{byte:02X}>" for byte in range(256)), *CHARACTERS]
     vocabulary = {piece: id for id, piece in enumerate(dict.fromkeys([*pieces, *(a + b for a, b in merges)]))}
     tokenizer = Tokenizer(BPE(vocabulary, merges, byte_fallback=True, fuse_unk=True, unk_token="<unk>"))

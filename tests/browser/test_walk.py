@@ -21,6 +21,7 @@ CHARTS = {
     "Output": 3,
     "Generation": 0,
     "Patching": 0,
+    "Compare": 3,
 }
 
 # The other parts of long pages, by the parameter that chooses them.
@@ -29,6 +30,7 @@ PARTS = {
     "Attention": ("attention", ("query", "moves", "sharing", "mask")),
     "Output": ("output", ("norm", "choice", "parts")),
     "RoPE": ("rope", ("distance", "wavelengths", "sensitivity", "shift")),
+    "Compare": ("comparison", ("heads", "output")),
 }
 
 ARTICLE_TOKENS = ["<bos>", "I", "␣want", "␣to", "␣move"]
@@ -415,6 +417,8 @@ def test_what_a_visitor_types_is_never_markup(app: Driver, stage: str) -> None:
         ("Output?output=norm", "Row of this word (empty: of the selected token)"),
         ("Output?output=parts", "Logit of this word (empty: of the likeliest token)"),
         ("MLP?mlp=alone", "Replace token 1 by this word"),
+        ("Compare", "Other prompt"),
+        ("Compare?comparison=heads", "Other prompt"),
     ],
 )
 def test_what_is_typed_into_the_other_boxes_is_never_markup(app: Driver, stage: str, label: str) -> None:

@@ -1,7 +1,9 @@
 """Every page on small models, through Streamlit's own AppTest: no browser, all families."""
 
+import json
 import re
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from tests.conftest import tiny_model, tiny_tokenizer
 
 ROOT = Path(__file__).parents[2]
 FAMILIES = ("gemma1", "gemma2", "gemma3")
-NO_CHARTS = ("pages/8_Generation.py", "pages/9_Experiments.py", "pages/10_Patching.py", "pages/11_Compare.py")
+NO_CHARTS = ("pages/8_Generation.py", "pages/9_Experiments.py", "pages/10_Patching.py")
 
 
 @pytest.fixture
@@ -64,7 +66,7 @@ def test_every_page_but_the_first_shows_what_if(offered: list[str], page: str) -
     app = open_page(page)
     charts = len(app.get("plotly_chart"))
     if not app.toggle:
-        assert page in ("app.py", *NO_CHARTS)
+        assert page in ("app.py", "pages/11_Compare.py", *NO_CHARTS)
         return
     switch = next(toggle for toggle in app.toggle if toggle.label.startswith(("Leave out", "Stop the merges")))
     switch.set_value(True).run()
@@ -403,6 +405,95 @@ def test_a_toy_that_cannot_be_gets_a_sentence(offered: list[str], parameters: di
     assert "Shown is" in app.info[0].value
 
 
+# Every parameter that a link can have but the prompt, by page: what a page shows of them depends on the part.
+SAMPLING = ("repetition", "temperature", "top_k", "top_p", "min_p", "seed")
+CHOSEN = {
+    "app.py": ("model", "token"),
+    "pages/1_Tokenization.py": ("merge", "smaller", "script", "kind", "from"),
+    "pages/2_Embedding.py": ("around", "off"),
+    "pages/3_Transformer_layer.py": ("layer", "norm", "which", "one", "off"),
+    "pages/4_Attention.py": ("layer", "head", "attention", "sort", "rank", "off"),
+    "pages/4_Attention.py?attention=query": ("heads", "key"),
+    "pages/4_Attention.py?attention=moves": ("head",),
+    "pages/4_Attention.py?attention=sharing": ("tokens",),
+    "pages/4_Attention.py?attention=mask": ("head",),
+    "pages/4_Attention.py?sort=first": ("least",),
+    "pages/5_RoPE.py": ("pair", "rope"),
+    "pages/5_RoPE.py?rope=distance": ("key", "shift"),
+    "pages/5_RoPE.py?rope=wavelengths": ("key", "all_lengths"),
+    "pages/5_RoPE.py?rope=shift": ("positions", "move"),
+    "pages/5_RoPE.py?rope=shift&positions=stretch": ("stretch",),
+    "pages/6_MLP.py": ("mlp", "mlp_off", "one"),
+    "pages/6_MLP.py?mlp=neuron": ("neuron", "among"),
+    "pages/6_MLP.py?mlp=alone": ("beside",),
+    "pages/6_MLP.py?mlp=toy": ("toy_kind", "toy_seed", "toy", "toy_cut", "toy_neuron"),
+    "pages/7_Output.py": ("output",),
+    "pages/7_Output.py?output=choice": SAMPLING,
+    "pages/7_Output.py?output=parts": ("compare",),
+    "pages/8_Generation.py": (*SAMPLING, "new"),
+}
+TYPED = ("near", "sum", "words", "follow", "instead", "swap", "row", "logit", "less", "search")
+
+
+def open_link(link: str, parameters: dict[str, str]) -> AppTest:
+    page, _, query = link.partition("?")
+    return open_page(page, prompt="the red cat", **parameters | dict(parse_qsl(query)))
+
+
+@pytest.mark.parametrize("nonsense", ["nan", "-0.0.1", "1e999", "9" * 5000, "<b>x</b>"])
+@pytest.mark.parametrize("link", CHOSEN)
+def test_a_link_full_of_nonsense_opens_what_it_can_and_names_the_rest(
+    offered: list[str], link: str, nonsense: str
+) -> None:
+    app = open_link(link, dict.fromkeys(CHOSEN[link], nonsense))
+    assert not app.exception
+    assert not app.error
+    assert app.title[0].value == PAGES[link.partition("?")[0]]
+    notes = [note.value for note in app.info]
+    for name in CHOSEN[link]:
+        said_so = any(f" {name} " in note or (name == link_part(link) and "has no part" in note) for note in notes)
+        assert said_so, f"nothing is said of {name}: {notes}"
+    assert not any("<b>" in note.replace("`<b>x</b>`", "") for note in notes), "it is shown as text"
+    assert all(len(note) < 300 for note in notes)
+
+
+def link_part(link: str) -> str:
+    return link.partition("?")[0].partition("_")[2].removesuffix(".py").lower()
+
+
+@pytest.mark.parametrize("text", ["", "9" * 5000, "\x00", "<b> = = -"])
+@pytest.mark.parametrize("link", CHOSEN)
+def test_boxes_take_any_text_of_a_link(offered: list[str], link: str, text: str) -> None:
+    app = open_link(link, dict.fromkeys((*TYPED, *CHOSEN[link]), text))
+    assert not app.exception
+    assert not app.error
+
+
+def test_heads_whose_lines_are_drawn_are_in_the_address(offered: list[str]) -> None:
+    for heads, says in {"0_3": "", "": "", "3_x_99": "Shown: 3."}.items():
+        app = open_page("pages/4_Attention.py", attention="query", prompt="the red cat", heads=heads)
+        assert not app.exception
+        assert says in " ".join(note.value for note in app.info)
+        assert bool(app.info) == bool(says)
+    app = open_page("pages/4_Attention.py", attention="query", prompt="the red cat", heads="0_3")
+    next(slider for slider in app.slider if slider.label == "Head").set_value(2).run()
+    assert not app.exception
+    assert "heads" not in app.query_params, "another head begins with its own lines"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_chart_can_be_taken_away_and_every_page_linked(offered: list[str], page: str) -> None:
+    app = open_page(page)
+    charts, files = app.get("plotly_chart"), app.get("download_button")
+    assert len(files) == 3 * len(charts)
+    assert not any(file.proto.url for file in files), "nothing is made before it is asked for"
+    for chart in charts:
+        options = json.loads(chart.proto.config)["toImageButtonOptions"]
+        assert options["filename"]
+        assert options["scale"] == 2
+    assert len(app.get("bidi_component")) >= 2
+
+
 OWN_CHANGES = ("pages/9_Experiments.py", "pages/10_Patching.py", "pages/11_Compare.py")
 STAGES = [page for page in PAGES if page not in OWN_CHANGES]
 
@@ -518,7 +609,7 @@ def test_an_example_pair_sets_both_prompts(offered: list[str]) -> None:
         ({"prompt": "the cat", "other": "the red cat"}, "make the other one shorter by 1 token"),
         ({"prompt": "the red cat to", "other": "the red"}, "make the clean one shorter by 2 tokens"),
         ({"prompt": "the cat " * 80, "other": "the cat " * 79 + "the red "}, "Shorten both"),
-        ({**PAIR, "answer": "cat", "against": "cat"}, "Both answers are the same token"),
+        ({**PAIR, "answer": "cat", "other_answer": "cat"}, "Both answers are the same token"),
     ],
 )
 def test_prompts_that_cannot_be_patched_get_a_sentence(
@@ -539,6 +630,148 @@ def test_another_prompt_that_is_too_long_gets_a_sentence(offered: list[str]) -> 
 def test_a_model_whose_logits_are_no_numbers_is_not_patched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GEMMA_VIZ_MODELS", str(broken_checkpoint(tmp_path)))
     assert "are not to be found" in said(open_page("pages/10_Patching.py", **PAIR))
-    app = open_page("pages/10_Patching.py", answer="cat", against="red", **PAIR)
+    app = open_page("pages/10_Patching.py", answer="cat", other_answer="red", **PAIR)
     assert not app.exception
     assert "not all numbers" in said(app)
+
+
+COMPARE = "pages/11_Compare.py"
+COMPARISON_PARTS = {"streams": 3, "heads": 4, "output": 2}  # and how many charts each has of two runs of one model
+
+
+@pytest.mark.parametrize("part", COMPARISON_PARTS)
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "against",
+    [
+        {"other": "the green cat it"},
+        {"against": "edits"},
+        {"against": "edits", "first_edits": "window-2", "second_edits": "causal_mask-off"},
+        {"edits": "pattern-own~layers-1_2"},
+    ],
+    ids=lambda against: "_".join(against.values()),
+)
+def test_two_runs_of_one_model_are_compared(
+    offered: list[str], family: str, part: str, against: dict[str, str]
+) -> None:
+    app = open_page(
+        COMPARE, model=offered[FAMILIES.index(family)], prompt="the red cat moving", comparison=part, **against
+    )
+    assert not app.exception
+    assert not app.error
+    assert not app.info
+    assert len(app.get("plotly_chart")) == COMPARISON_PARTS[part]
+
+
+@pytest.mark.parametrize("part", COMPARISON_PARTS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_two_models_are_compared_by_text(
+    monkeypatch: pytest.MonkeyPatch,
+    tiny_checkpoints: dict[str, Path],
+    checkpoint_of_other_words: Path,
+    family: str,
+    part: str,
+) -> None:
+    monkeypatch.setenv("GEMMA_VIZ_MODELS", f"{tiny_checkpoints[family]},{checkpoint_of_other_words}")
+    app = open_page(COMPARE, against="model", prompt="the red cats moving", comparison=part)
+    assert not app.exception
+    assert not app.error
+    assert not app.info
+    assert len(app.get("plotly_chart")) == {"streams": 1, "heads": 0, "output": 2}[part]
+    expected = {"streams": "cannot be compared", "heads": "cannot be paired", "output": "only in that of other\\_words"}
+    assert expected[part] in said(app)
+
+
+def test_one_model_alone_says_how_to_offer_others(
+    monkeypatch: pytest.MonkeyPatch, tiny_checkpoints: dict[str, Path]
+) -> None:
+    monkeypatch.setenv("GEMMA_VIZ_MODELS", str(tiny_checkpoints["gemma1"]))
+    app = open_page(COMPARE, against="model")
+    assert not app.exception
+    assert "GEMMA_VIZ_MODELS" in app.info[0].value
+
+
+def test_a_change_in_the_address_is_what_is_compared(offered: list[str]) -> None:
+    app = open_page(COMPARE, edits="rope_theta-50", comparison="output")
+    assert "a RoPE base of 50" in said(app)
+    assert "The model is changed in this view" not in said(app)
+    kind = next(box for box in app.selectbox if box.label == "Compare this run with")
+    kind.set_value("prompt").run()
+    assert not app.exception
+    assert "the other prompt" in said(app)
+    assert app.query_params["against"] == "prompt"
+    assert app.query_params["edits"] == "rope_theta-50"
+
+
+def test_a_prompt_is_the_same_as_itself(offered: list[str]) -> None:
+    for part, sentence in {"streams": "At **5 of 5**", "heads": "same pattern in both", "output": "**0 nats**"}.items():
+        app = open_page(COMPARE, prompt="the cat", other="the cat", comparison=part)
+        assert not app.exception
+        assert "all are the same" in said(app)
+        assert sentence in said(app)
+
+
+def test_a_change_that_breaks_the_numbers_is_said_to(offered: list[str]) -> None:
+    broken = {"edits": "norms-off~final_norm-off~embedding_factor-1e+38", "prompt": "the cat"}
+    for part, sentence in {
+        "streams": "a stream is not a number",
+        "heads": "The median of all heads is|nothing to compare",
+        "output": "not all numbers",
+    }.items():
+        app = open_page(COMPARE, comparison=part, **broken)
+        assert not app.exception
+        assert re.search(sentence, said(app))
+
+
+@pytest.mark.parametrize("other", ["", "   ", "🙂 שלום", "<script>`**", "<bos><end_of_turn>"])
+@pytest.mark.parametrize("part", COMPARISON_PARTS)
+def test_any_other_prompt_is_compared(offered: list[str], other: str, part: str) -> None:
+    app = open_page(COMPARE, prompt="the red cat", other=other, comparison=part)
+    assert not app.exception
+    assert not app.error
+    assert not app.info
+
+
+def test_another_prompt_that_is_too_long_gets_a_sentence_and_stays(offered: list[str]) -> None:
+    app = open_page(COMPARE)
+    box = next(box for box in app.text_input if box.label == "Other prompt")
+    box.set_value("a" * 1000).run()
+    assert not app.exception
+    assert "the limit is" in app.error[0].value
+    assert next(box for box in app.text_input if box.label == "Other prompt").value == "a" * 1000
+
+
+def test_a_token_without_a_counterpart_gets_a_sentence(offered: list[str]) -> None:
+    app = open_page(COMPARE, prompt="t the red cat", other="t red cat", token="2")
+    assert not app.exception
+    assert "no token ends where" in app.info[0].value
+    assert len(app.get("plotly_chart")) == 1
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {"against": "<b>"},
+        {"against": "edits", "second_edits": "rope-maybe"},
+        {"against": "edits", "first_edits": "<b>"},
+        {"against": "model", "other_model": "/etc/passwd"},
+        {"comparison": "nothing"},
+        {"edits": "layers-99~rope-off"},
+    ],
+    ids=lambda nonsense: " ".join(nonsense.values()),
+)
+def test_a_comparison_that_cannot_be_gets_a_note(offered: list[str], nonsense: dict[str, str]) -> None:
+    app = open_page(COMPARE, prompt="the red cat", **nonsense)
+    assert not app.exception
+    assert len(app.info) == 1
+    assert "Shown is" in app.info[0].value
+    assert len(app.get("plotly_chart")) >= 1
+
+
+def test_the_head_that_differs_most_is_one_click_away(offered: list[str]) -> None:
+    app = open_page(COMPARE, against="edits", comparison="heads", prompt="the red cat")
+    button = next(button for button in app.button if button.label.startswith("Show the one that differs most"))
+    layer, head = re.findall(r"\d+", button.label)
+    button.click().run()
+    assert not app.exception
+    assert [slider.value for slider in app.slider if slider.label in ("Layer", "Head")] == [int(layer), int(head)]
