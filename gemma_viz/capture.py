@@ -226,8 +226,8 @@ class Capture:
         self.patch = patch
         self._injections = (self._checked(patch).injection(),) if patch else ()
         self.token_ids = torch.tensor([token.id for token in tokens])
-        base = max(earlier, key=self._tokens_shared_with, default=None)
-        n_shared = self._tokens_shared_with(base) if base else 0
+        base = max(earlier, key=self.tokens_shared_with, default=None)
+        n_shared = self.tokens_shared_with(base) if base else 0
         layers, last = range(model.spec.n_layers), model.spec.n_layers - 1
         run = self._run((*KEPT, "resid_post"))
         with running(run):
@@ -405,34 +405,38 @@ class Capture:
         """The stream after the last norm, what the output projection reads: float32 [position, d_model]."""
         return _plain(self._final_norm(slice(None)))
 
-    def logits(self, positions: Sequence[int]) -> Tensor:
+    def logits(self, positions: Sequence[int], tokens: Sequence[int] | None = None) -> Tensor:
         """Scores of every vocabulary token as the next one: float32 [len(positions), vocab_size], after any soft-cap.
+
+        tokens: ids; scores of these only, [len(positions), len(tokens)]
 
         Raises IndexError for a position outside the prompt.
         """
-        return self.unembed(self._final_norm([self._position(p) for p in positions])[0])
+        return self.unembed(self._final_norm([self._position(p) for p in positions])[0], tokens)
 
-    def unembed(self, normed: Tensor) -> Tensor:
+    def unembed(self, normed: Tensor, tokens: Sequence[int] | None = None) -> Tensor:
         """Logits that the run would give of some normed streams: float32 [position, vocab_size] from float [position,
-        d_model].
+        d_model]; of some tokens only, [position, len(tokens)].
         """
-        return self.model.unembed(normed.to(self.model.embedding), self.edits).float().cpu()
+        return self.model.unembed(normed.to(self.model.embedding), self.edits, tokens).float().cpu()
 
     def project(self, normed: Tensor) -> Tensor:
         """As `unembed`, before any soft-cap."""
         return self.model.project(normed.to(self.model.embedding), self.edits).float().cpu()
 
-    def logits_with(self, injection: Injection) -> Tensor:
+    def logits_with(self, injection: Injection, tokens: Sequence[int]) -> Tensor:
         """Logits after the last token of copies of the text, each with one value put in the place of the run's own.
 
-        Layers before the value are not run again. Returns float32 [batch, vocab_size].
+        Layers before the value are not run again.
+
+        tokens: ids; returns float32 [batch, len(tokens)]
         """
         stream = self._stream[injection.layer].expand(len(injection.positions), -1, -1)
         with running(self._run((), injections=(*self._injections, injection))):
             for layer in range(injection.layer, self.model.spec.n_layers):
                 stream = self.model.forward_layer(layer, stream)
             normed = self.model.hf.model.norm(stream[:, -1])
-        return self.unembed(normed)
+        return self.unembed(normed, tokens)
 
     def top_k(self, k: int = 10, position: int = -1) -> TopK:
         """The k likeliest tokens after a position."""
@@ -526,8 +530,8 @@ class Capture:
             self.model.forward_layer(layer, self._stream[layer])
         return {name: _plain(value) for (name, _), value in run.values.items()}
 
-    def _tokens_shared_with(self, earlier: "Capture") -> int:
-        """How many tokens need not be run again. The last one always is."""
+    def tokens_shared_with(self, earlier: "Capture") -> int:
+        """At how many tokens from the start on all values are those of an earlier run; the last one never counts."""
         if earlier.model is not self.model or earlier.edits != self.edits or self.edits.look_ahead:
             return 0
         if self.patch or earlier.patch:

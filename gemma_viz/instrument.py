@@ -48,22 +48,20 @@ class Injection:
 
     name: "resid_pre", "attn_out", "mlp_out" or "z"
     positions: int64 [batch]; vectors: float [batch, d_model], of a head's z [batch, d_head]
-    head: whose z; None for the others
+    heads: int64 [batch], whose z; 0 for the others, which fill the whole width
     """
 
     name: str
     layer: int
     positions: Tensor
     vectors: Tensor
-    head: int | None = None
+    heads: Tensor
 
     def into(self, value: Tensor) -> Tensor:
         """A copy of the value, [batch, position, n], with the vectors in their places."""
-        width = self.vectors.shape[-1]
-        first = (self.head or 0) * width
-        value = value.clone()
-        value[torch.arange(len(value)), self.positions, first : first + width] = self.vectors.to(value)
-        return value
+        by_head = torch.unflatten(value.clone(), -1, (-1, self.vectors.shape[-1]))  # [batch, position, head, d_head]
+        by_head[torch.arange(len(value)), self.positions, self.heads] = self.vectors.to(value)
+        return by_head.flatten(-2)
 
 
 @dataclass

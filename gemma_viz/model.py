@@ -171,20 +171,22 @@ class Model:
         return left
 
     @torch.inference_mode()
-    def unembed(self, normed: Tensor, edits: Edits = UNCHANGED) -> Tensor:
-        """Logits from the normed stream, in the model's dtype: [position, vocab_size] from [position, d_model]."""
-        logits = self.project(normed, edits)
+    def unembed(self, normed: Tensor, edits: Edits = UNCHANGED, tokens: Sequence[int] | None = None) -> Tensor:
+        """Logits from the normed stream, in the model's dtype: [position, vocab_size] from [position, d_model].
+
+        tokens: ids; of these only, [position, len(tokens)]
+        """
+        logits = self.project(normed, edits, tokens)
         if (cap := self.spec.final_softcap) and edits.final_softcap:
             logits = cap * torch.tanh(logits / cap)
         return logits
 
     @torch.inference_mode()
-    def project(self, normed: Tensor, edits: Edits = UNCHANGED) -> Tensor:
+    def project(self, normed: Tensor, edits: Edits = UNCHANGED, tokens: Sequence[int] | None = None) -> Tensor:
         """As `unembed`, before any soft-cap."""
-        matrix = self.unembedding(edits)
+        matrix = self.unembedding(edits)[slice(None) if tokens is None else list(tokens)]
         if matrix.dtype == normed.dtype:
             return linear(normed, matrix)
-        # A block at a time: the whole matrix in another dtype could be as large as the model.
         return torch.cat([linear(normed, block.to(normed)) for block in torch.split(matrix, ROWS_AT_ONCE)], -1)
 
     def unembedding(self, edits: Edits = UNCHANGED) -> Tensor:

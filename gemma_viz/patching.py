@@ -59,7 +59,8 @@ class Patch:
 
     def injection(self) -> Injection:
         """For the run that takes it over."""
-        return _injection(self.source, self.kind, self.layer, [self.position], self.head)
+        values = _values(self.source, self.kind, self.layer)
+        return _injection(values, self.kind, self.layer, [self.position], self.head)
 
 
 def patched_logits(
@@ -67,7 +68,8 @@ def patched_logits(
 ) -> Tensor:
     """Logits of some tokens at the end of a text, with one value taken over from another run at each position in turn.
 
-    Each row is what `Model.capture` with such a `Patch` gives, up to rounding; all rows of a layer are run in batches.
+    Each row is what `Model.capture` with such a `Patch` gives, up to rounding; the rows are run in batches. As far as
+    the two texts begin alike there is nothing to take over, and nothing is run.
 
     tokens: ids
     returns float32 [position, len(tokens)]. Raises EditsError for texts of different lengths.
@@ -77,25 +79,41 @@ def patched_logits(
             f"The prompts have {len(cap)} and {len(source)} tokens. To take over values place by place they must have "
             "the same number: reword one of them."
         )
-    batches = (_injection(source, kind, layer, batch, head) for batch in _batches(len(cap)))
-    return torch.cat([cap.logits_with(injection)[:, list(tokens)] for injection in batches])
+    n_alike, values = cap.tokens_shared_with(source), _values(source, kind, layer)
+    untouched = cap.logits([-1], tokens).expand(n_alike, -1)
+    batches = _batches(n_alike, len(cap))
+    rows = [cap.logits_with(_injection(values, kind, layer, batch, head), tokens) for batch in batches]
+    return torch.cat([untouched, *rows])
 
 
-def _batches(n: int) -> Iterator[range]:
+def patched_heads_logits(cap: "Capture", source: "Capture", layer: int, position: int, tokens: Sequence[int]) -> Tensor:
+    """As `patched_logits`, with what one head reads taken over at one position, of each head of a layer in turn.
+
+    returns float32 [head, len(tokens)]
+    """
+    values = _values(source, "z", layer)
+    heads = torch.arange(values.shape[1])
+    places = torch.full_like(heads, position)
+    return cap.logits_with(Injection("z", layer, places, values[position], heads), tokens)
+
+
+def _batches(first: int, n: int) -> Iterator[range]:
+    """Runs of positions from the first one on, of n."""
     at_once = max(1, TOKENS_AT_ONCE // n)
-    return (range(start, min(start + at_once, n)) for start in range(0, n, at_once))
+    return (range(start, min(start + at_once, n)) for start in range(first, n, at_once))
 
 
-def _injection(source: "Capture", kind: PatchKind, layer: int, positions: Sequence[int], head: int | None) -> Injection:
+def _injection(values: Tensor, kind: PatchKind, layer: int, positions: Sequence[int], head: int | None) -> Injection:
+    """values: as `_values` gives them."""
     places = torch.tensor(list(positions))
-    return Injection(kind, layer, places, _values(source, kind, layer, head)[places], head)
+    heads = torch.full_like(places, head or 0)
+    return Injection(kind, layer, places, values[places, heads], heads)
 
 
-def _values(source: "Capture", kind: PatchKind, layer: int, head: int | None) -> Tensor:
-    """[position, d_model], of a head's z [position, d_head]."""
+def _values(source: "Capture", kind: PatchKind, layer: int) -> Tensor:
+    """[position, head, d_head]; what is not made by heads counts as one head: [position, 1, d_model]."""
+    if kind == "z":
+        return source.attention(layer).z.transpose(0, 1)
     if kind == "resid_pre":
-        return source.resid_pre(layer)
-    if kind == "mlp_out":
-        return source.mlp(layer).out
-    values = source.attention(layer)
-    return values.out if head is None else values.z[head]
+        return source.resid_pre(layer)[:, None]
+    return (source.mlp(layer).out if kind == "mlp_out" else source.attention(layer).out)[:, None]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 import gemma_viz as gv
 from gemma_viz.errors import EditsError
-from gemma_viz.patching import Patch, patched_logits
+from gemma_viz.patching import Patch, patched_heads_logits, patched_logits
 from tests.conftest import FAMILIES
 from tests.reference import load_reference
 
@@ -119,3 +119,20 @@ def test_what_cannot_be_patched_is_refused_with_a_sentence(
         tiny_models_without_bos["gemma1"].capture(CLEAN, patch=Patch(clean, "mlp_out", 0, 0))
     with pytest.raises(EditsError, match="the same number"):
         patched_logits(tiny.capture("the cat"), clean, "mlp_out", 0, [1])
+
+
+def test_all_heads_of_a_layer_at_one_position_are_what_captures_give(tiny: gv.Model) -> None:
+    clean, corrupted = tiny.capture(CLEAN), tiny.capture(CORRUPTED)
+    rows = patched_heads_logits(corrupted, clean, 2, 3, [5, 300])
+    assert rows.shape == (tiny.spec.n_heads, 2)
+    for head in range(tiny.spec.n_heads):
+        one = tiny.capture(CORRUPTED, patch=Patch(clean, "z", 2, 3, head)).logits([-1])[0, [5, 300]]
+        torch.testing.assert_close(rows[head], one, rtol=1e-4, atol=1e-4)
+
+
+def test_runs_with_different_edits_have_no_beginning_in_common(tiny: gv.Model) -> None:
+    clean, corrupted = tiny.capture(CLEAN, gv.Edits(rope=False)), tiny.capture(CORRUPTED)
+    rows = patched_logits(corrupted, clean, "resid_pre", 1, [5, 300])
+    one = tiny.capture(CORRUPTED, patch=Patch(clean, "resid_pre", 1, 1)).logits([-1])[0, [5, 300]]
+    torch.testing.assert_close(rows[1], one, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(rows[1], corrupted.logits([-1])[0, [5, 300]], atol=1e-3)

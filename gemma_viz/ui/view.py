@@ -13,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -61,9 +62,11 @@ class View:
         self._replace(_changed(self.params, texts))
         st.query_params.from_dict(self.params)
 
-    def page_link(self, page: str, label: str, **options: Any) -> None:
-        """A link to another page that keeps the view."""
-        st.page_link(page, label=label, query_params=self.params, **options)
+    def page_link(
+        self, page: str, label: str, changes: Mapping[str, str | None] = MappingProxyType({}), **options: Any
+    ) -> None:
+        """A link to another page that keeps the view, but for the parameters in `changes` (None: to the default)."""
+        st.page_link(page, label=label, query_params=_changed(self.params, changes), **options)
 
     def note(self, sentence: str) -> None:
         """Say something about the link, above the page."""
@@ -310,5 +313,5 @@ class View:
         st.query_params.from_dict(self.params)
 
 
-def _changed(params: dict[str, str], texts: dict[str, str | None]) -> dict[str, str]:
+def _changed(params: dict[str, str], texts: Mapping[str, str | None]) -> dict[str, str]:
     return {name: text for name, text in {**params, **texts}.items() if text is not None}

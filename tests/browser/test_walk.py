@@ -20,6 +20,7 @@ CHARTS = {
     "MLP": 6,
     "Output": 3,
     "Generation": 0,
+    "Patching": 0,
     "Compare": 3,
 }
 

@@ -16,6 +16,7 @@ from gemma_viz.figures import mlp as draw_mlp
 from gemma_viz.figures import mlp_alone as draw_mlp_alone
 from gemma_viz.figures import neuron as draw_neuron
 from gemma_viz.figures import output as draw_output
+from gemma_viz.figures import patching as draw_patching
 from gemma_viz.figures import positions as draw_positions
 from gemma_viz.figures import residual as draw_residual
 from gemma_viz.figures import rope as draw_rope
@@ -38,6 +39,7 @@ from gemma_viz.stages import (
     mlp_alone,
     neuron,
     output,
+    patching,
     positions,
     residual,
     rope,
@@ -82,6 +84,9 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
     chosen_labels = [visible(text) for text in chosen.texts]
     added = by_layer(lambda cap, layer: attribution.additions(cap, layer, position), cap)
     parts = attribution.split(cap, position, added, *cap.top_k(2, position).ids)
+    differences = np.linspace(-3, 2, 4 * len(cap), dtype=np.float32).reshape(4, len(cap))
+    denoised = patching.PatchMap("denoise", differences, 2.0, -1.0)
+    three = patching.three_runs(cap, cap, cap, 5, 6)
     changed = cap.again(gv.Edits(window=2))
     apart = comparison.streams(cap, changed)
     heads_apart = np.stack(by_layer(lambda cap, layer: comparison.head_distances(cap, layer, changed), cap))
@@ -184,6 +189,9 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
         "sampling.drawn": draw_sampling.drawn(chosen, chosen_labels),
         "attribution.largest_parts": draw_attribution.largest_parts(parts, label),
         "attribution.parts_map": draw_attribution.parts_map(parts, label),
+        "patching.recovered": draw_patching.recovered(denoised, "what the MLP adds", names, names[::-1], (1, position)),
+        "patching.by_layer": draw_patching.by_layer(denoised, names, [0, len(cap) - 1], position),
+        "patching.three_runs": draw_patching.three_runs(three, [visible(text) for text in three.texts]),
         "output.norms": draw_output.norms(output.final_norm(cap), names, position),
         "output.side_by_side": draw_output.side_by_side(compared, compared.texts, "without RoPE"),
     }
@@ -198,7 +206,7 @@ def test_every_figure_has_title_axis_labels_and_an_alternative_text(short: dict[
     unlabelled_by_design = [
         *("next_tokens", "nearest", "reads", "scores", "vectors", "lengths", "side_by_side", "products"),
         *("weighted_values", "weight_and_moved", "sharing", "cache"),
-        *("steps", "line", "drawn", "largest_parts", "extremes", "likeliest", "changes"),
+        *("steps", "line", "drawn", "largest_parts", "extremes", "likeliest", "changes", "three_runs"),
     ]
     for name, figure in short.items():
         assert figure.layout.title.text, name

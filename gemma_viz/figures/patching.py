@@ -1,0 +1,153 @@
+"""Patching drawn: the map of what is recovered, its lines by layer, and the predictions of three runs."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from gemma_viz.figures.style import CATEGORICAL, DIVERGING, colour_scale, finish, plain, token_axis, token_hover
+from gemma_viz.stages.patching import Direction, PatchMap, ThreeRuns
+
+NO_NUMBER = "#888888"
+ROOM = 1.18  # of the longest bar, so that its figure fits beside it
+LINES_SHOWN = 8
+
+
+def shade(moved: float) -> str:
+    """The colour of a share of the way to the other run: pale at 0, orange up to 1, blue down to -1."""
+    if math.isnan(moved):
+        return NO_NUMBER
+    place = (min(max(moved, -1.0), 1.0) + 1) / 2 * (len(DIVERGING) - 1)
+    below = min(int(place), len(DIVERGING) - 2)
+    ends = [[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in DIVERGING[below : below + 2]]
+    mixed = [round(a + (b - a) * (place - below)) for a, b in zip(*ends, strict=True)]
+    return "#" + "".join(f"{part:02x}" for part in mixed)
+
+
+def legend(direction: Direction) -> tuple[str, str, str]:
+    """What the left end, the middle and the right end of the colours stand for."""
+    if direction == "denoise":
+        return "−1 or less", "0, like corrupted", "1 or more, like clean"
+    return "2 or more", "1, like clean", "0 or less, like corrupted"
+
+
+def recovered(
+    values: PatchMap, what: str, labels: Sequence[str], others: Sequence[str], chosen: tuple[int, int]
+) -> go.Figure:
+    """Heatmap: the logit difference recovered, by layer (down) and token (across).
+
+    what: what is taken over, in words; labels, others: the tokens of the clean and of the corrupted run
+    chosen: layer and position of the cell that is marked
+    """
+    names = [a if a == b else f"{a} / {b}" for a, b in zip(labels, others, strict=True)]
+    n_layers, n = values.recovered.shape
+    figure = go.Figure(
+        go.Heatmap(
+            z=values.recovered,
+            x=np.arange(n),
+            y=np.arange(n_layers),
+            zmin=-1 if values.direction == "denoise" else 0,
+            zmax=1 if values.direction == "denoise" else 2,
+            colorscale=colour_scale(DIVERGING if values.direction == "denoise" else DIVERGING[::-1]),
+            colorbar={"title": {"text": "recovered"}, "thickness": 12},
+            text=np.array([token_hover(names)] * n_layers, object),
+            customdata=values.differences,
+            hovertemplate="layer %{y}, %{text}<br>recovered %{z:.3f}<br>logit difference %{customdata:.3f}"
+            "<extra></extra>",
+        )
+    )
+    layer, position = chosen
+    figure.add_shape(
+        type="rect",
+        x0=position - 0.5,
+        x1=position + 0.5,
+        y0=layer - 0.5,
+        y1=layer + 0.5,
+        line={"color": CATEGORICAL[2], "width": 3},
+    )
+    figure.update_xaxes(side="top", showgrid=False, **token_axis(names))
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    best_layer, best = values.furthest
+    return finish(
+        figure,
+        title=f"Logit difference with {what} taken over, 0 like the corrupted run, 1 like the clean one",
+        x="token (clean / corrupted)",
+        y="layer",
+        alt=f"Heatmap of {n_layers} layers and {n} tokens. It moves most in layer {best_layer} at {names[best]}, to "
+        f"{values.recovered[best_layer, best]:.2f}.",
+        height=190 + 22 * n_layers,
+    )
+
+
+def by_layer(values: PatchMap, labels: Sequence[str], shown: Sequence[int], selected: int) -> go.Figure:
+    """Lines by layer: what is recovered at some positions. labels: of all places, by which the lines are named."""
+    places = list(dict.fromkeys([selected, *shown]))[:LINES_SHOWN]
+    figure = go.Figure(
+        [
+            go.Scatter(
+                x=np.arange(len(values.recovered)),
+                y=values.recovered[:, place],
+                mode="lines+markers",
+                line={"color": CATEGORICAL[i % len(CATEGORICAL)], "width": 3 if place == selected else 2},
+                marker={"size": 6},
+                name=f"{place} {plain(labels[place])}",
+                hovertemplate="layer %{x}: %{y:.3f}",
+            )
+            for i, place in enumerate(sorted(places))
+        ]
+    )
+    for value in (0, 1):
+        figure.add_hline(y=value, line={"color": CATEGORICAL[7], "width": 1, "dash": "dot"})
+    figure.update_layout(hovermode="x unified")
+    said = ", ".join(f"{labels[i]} from {values.recovered[0, i]:.2f} to {values.recovered[-1, i]:.2f}" for i in places)
+    return finish(
+        figure,
+        title="Recovered by layer, at the tokens that differ, the last one and the selected one",
+        x="layer",
+        y="recovered (0 corrupted, 1 clean)",
+        alt=f"Line chart over {len(values.recovered)} layers: {said}.",
+        legend=True,
+    )
+
+
+def three_runs(values: ThreeRuns, labels: Sequence[str]) -> go.Figure:
+    """Bars: probabilities of the next token in the clean, the corrupted and the patched run."""
+    ranks = list(range(len(labels)))
+    series = (
+        ("clean", values.clean, CATEGORICAL[1]),
+        ("corrupted", values.corrupted, CATEGORICAL[7]),
+        ("patched", values.patched, CATEGORICAL[0]),
+    )
+    figure = go.Figure(
+        [
+            go.Bar(
+                name=name,
+                x=probabilities,
+                y=ranks,
+                orientation="h",
+                marker_color=colour,
+                text=[f"{probability:.1%}" for probability in probabilities],
+                textposition="outside",
+                cliponaxis=False,
+                hovertemplate="probability %{x:.4f}<extra>" + name + "</extra>",
+            )
+            for name, probabilities, colour in series
+        ]
+    )
+    highest = max(float(probabilities.max()) for _, probabilities, _ in series)
+    figure.update_yaxes(autorange="reversed", tickmode="array", tickvals=ranks, ticktext=[plain(x) for x in labels])
+    figure.update_xaxes(tickformat=".0%", range=[0, highest * ROOM], nticks=5)
+    said = "; ".join(
+        f"{label} {a:.1%}, {b:.1%}, {c:.1%}"
+        for label, a, b, c in zip(labels, values.clean, values.corrupted, values.patched, strict=True)
+    )
+    return finish(
+        figure,
+        title="The next token in the clean, the corrupted and the patched run",
+        x="probability",
+        y="",
+        alt=f"Bars of probabilities in the clean, the corrupted and the patched run: {said}.",
+        height=130 + 54 * len(ranks),
+        legend=True,
+    )
