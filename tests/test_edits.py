@@ -263,3 +263,13 @@ def test_edits_are_values() -> None:
     assert gv.Edits(rope=False).only_in(1, 2) == gv.Edits(rope=False, layers=frozenset({1, 2}))
     with pytest.raises(FrozenInstanceError):
         edits.rope = True  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("edits", [gv.Edits(pattern="uniform"), gv.Edits(attention_temperature=1e300)])
+def test_even_attention_reads_the_mean_of_the_values_it_sees(tiny: gv.Model, edits: gv.Edits) -> None:
+    cap = tiny.capture(PROMPT, edits)
+    for layer in range(tiny.spec.n_layers):
+        values, window = cap.attention(layer), tiny.spec.window(layer) or len(cap)
+        v = values.v.repeat_interleave(tiny.spec.group_size, 0)  # [head, position, d_head]
+        means = [v[:, max(0, query - window + 1) : query + 1].mean(1) for query in range(len(cap))]
+        torch.testing.assert_close(values.z, torch.stack(means, 1), atol=1e-5, rtol=1e-4)
