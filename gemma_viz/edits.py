@@ -16,6 +16,7 @@ WEIGHT_BITS = (8, 4, 2)
 PER_MODEL = ("embedding_scale", "embedding_factor", "final_norm", "final_softcap", "unembedding_seed")
 NAMED_PLACES = ("without_heads", "without_neurons")
 LARGEST_SEED = 2**31 - 1
+FURTHEST = 10**9  # tokens
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Edits:
     attention: every attention sublayer; off, it adds nothing to the stream
     attention_residual: add what attention gives to the stream; off, it takes the stream's place
     causal_mask: hide later tokens, and tokens outside a sliding window; off, every token sees every token
-    window: tokens that a query sees, its own included, in place of the model's sliding window; in a model without one,
-        in every layer. None for the model's own
+    window: tokens that a query sees, its own included, from 1 to 10^9, in place of the model's sliding window; in a
+        model without one, in every layer. None for the model's own
     attention_temperature: what the scores are divided by before the softmax, above 0; 1 changes nothing
     attention_softcap: the soft-cap of the scores (Gemma 2)
     pattern: "model" what the softmax gives, "uniform" the same weight on every token that the query sees, "own" all
@@ -48,7 +49,7 @@ class Edits:
     rope: rotate queries and keys by their position; off, attention cannot tell where a token stands
     rope_theta: base of the wavelengths, above 1; None for the model's own
     rope_stretch: what every position is multiplied with before the rotation
-    rope_shift: positions that every token is moved on by after that
+    rope_shift: positions that every token is moved on by after that, at most 10^9
     rope_shuffle: seed of a random order in which the positions 0, 1, … are given to the tokens, before the two above;
         None for their own order. Tokens that are generated later have their own position
 
@@ -113,11 +114,13 @@ class Edits:
 
     def __post_init__(self) -> None:
         _refuse("embedding_factor", self.embedding_factor, "a number", _is_finite(self.embedding_factor))
-        _refuse("window", self.window, "a whole number from 1", self.window is None or self.window >= 1)
+        window = self.window
+        _refuse("window", window, f"from 1 to {FURTHEST} tokens", window is None or 1 <= window <= FURTHEST)
         temperature = self.attention_temperature
         _refuse("attention_temperature", temperature, "a number above 0", 0 < temperature < math.inf)
         _refuse("rope_theta", self.rope_theta, "a number above 1", _is_finite(self.rope_theta, above=1))
         _refuse("rope_stretch", self.rope_stretch, "a number", _is_finite(self.rope_stretch))
+        _refuse("rope_shift", self.rope_shift, f"at most {FURTHEST} tokens", abs(self.rope_shift) <= FURTHEST)
         _refuse("weight_bits", self.weight_bits, "8, 4 or 2", self.weight_bits in (None, *WEIGHT_BITS))
         for name in ("rope_shuffle", "unembedding_seed"):
             seed = getattr(self, name)

@@ -99,11 +99,11 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
         "residual.learned_weights": draw_residual.learned_weights(
             residual.norm_in_numbers(cap, 1, "before MLP", position), "before MLP"
         ),
-        "residual.with_and_without": draw_residual.with_and_without(
+        "residual.both_runs": draw_residual.both_runs(
             residual.stream_scales(cap, position),
             residual.stream_scales(cap.model.capture(cap.text, gv.Edits(norms=False)), position),
             label,
-            "the norms",
+            "without the norms",
         ),
         "residual.divisor": draw_residual.divisor(scales, label, position),
         "attention.pattern": draw_attention.pattern(head, names, position),
