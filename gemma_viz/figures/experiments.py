@@ -12,6 +12,7 @@ from gemma_viz.stages.experiments import Mean, Outcome, Switch
 LEAST_DRAWN = 1e-6  # nats of KL divergence; less is rounding
 LONGEST_NAME = 44  # characters
 ROW = 24  # pixels
+ROOM = 2  # decades to the right of the longest bar, so that its figure fits beside it
 BROKEN = "no numbers"
 
 
@@ -32,13 +33,15 @@ def damage(changes: Sequence[Switch], names: Sequence[str], outcomes: Sequence[O
             orientation="h",
             marker={"color": colours[stage], "opacity": [1 if outcomes[i].is_finite else 0.35 for i in rows]},
             text=[_size(outcomes[i].kl_divergence) if outcomes[i].is_finite else BROKEN for i in rows],
-            textposition="auto",
-            insidetextanchor="end",
+            textposition="outside",
+            cliponaxis=False,
             hovertext=[f"{plain(names[i], 200)}<br>{_said(outcomes[i])}" for i in rows],
             hoverinfo="text",
         )
     _name_rows(figure, names)
-    figure.update_xaxes(type="log", dtick=2, tickformat=".0e", range=[np.log10(LEAST_DRAWN) - 0.3, np.log10(end)])
+    figure.update_xaxes(
+        type="log", dtick=2, tickformat=".0e", range=[np.log10(LEAST_DRAWN) - 0.3, np.log10(end) + ROOM]
+    )
     return finish(
         figure,
         title=title,

@@ -110,8 +110,8 @@ def switches(spec: ModelSpec) -> tuple[Switch, ...]:
             Edits(gate=False),
         ],
         "layers": [Edits(attention=False, mlp=False).only_in(layer) for layer in sorted({first, middle, last})],
-        "weights": [Edits(weight_bits=bits) for bits in WEIGHT_BITS],
-        "output": [
+        "weights and output": [
+            *(Edits(weight_bits=bits) for bits in WEIGHT_BITS),
             Edits(unembedding_seed=0),
             *([Edits(final_softcap=False)] if spec.final_softcap else []),
         ],

@@ -92,9 +92,9 @@ def _answer(page: Page, preset: Preset, guess: str) -> None:
     result = preset.result(outcomes)
     with st.container(border=True, key="verdict"):
         st.markdown(said.verdict(preset, guess, result))
-        st.markdown(preset.said.get(result, ""))
     for one, change_name in zip(outcomes, names, strict=True):
-        st.markdown(said.in_numbers(one, baseline, change_name))
+        about_the_loss = preset.loss_said.get(said.moved(one.loss, baseline.loss), "")
+        st.markdown(f"{said.in_numbers(one, baseline, change_name)} {about_the_loss}")
     if len(edits) == 1:
         _both_runs(page, edits[0])
     else:
@@ -218,9 +218,7 @@ def all_switches(page: Page) -> None:
     tried, outcomes = tuple(tried[i] for i in order), [found[i] for i in order]
     names = [words_edits.described(switch.edits) for switch in tried]
     st.markdown(said.board(baseline, outcomes, names))
-    measured = page.view.toggle(
-        "measured", "Measure the loss on the shipped text too: a minute or more, the first time"
-    )
+    measured = page.view.toggle("measured", f"{MEASURE}: some minutes, the first time")
     table = _table(baseline, outcomes, names, [switch.stage for switch in tried])
     if measured:
         baseline_losses, *losses = _shipped_losses(page, [UNCHANGED, *(switch.edits for switch in tried)])
@@ -273,10 +271,10 @@ def _board(page: Page, table: pd.DataFrame, tried: Sequence[Switch]) -> None:
         column_config={
             "change": st.column_config.TextColumn(width="large"),
             table.columns[2]: number(format="%.2f%%"),
-            **{name: number(format="%.4g") for name in ("KL", "loss, prompt")},
-            **{name: number(format="%.3f") for name in table.columns[7:]},
+            "KL": number(format="%.4f"),
+            **{name: number(format="%.3f") for name in table.columns[6:]},
         },
-        height=36 * (len(table) + 1) + 3,
+        height=35 * (len(table) + 1) + 3,
         key="board",
     )
     st.caption("The box before a row opens that change as your own. Columns sort by a click on their names.")

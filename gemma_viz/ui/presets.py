@@ -4,7 +4,7 @@ The questions follow Douglas Orr, "A transformer walk-through, with Gemma" (2024
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from gemma_viz.edits import Edits
@@ -36,6 +36,7 @@ class Preset:
     measure: "answer": what becomes of the likeliest token, with the only change
         "most": which change does the most damage to the prediction; "none" if none does much
         "first": the first change, in their order, with which the likeliest token is another; "none" if with none
+    loss_said: what it says that the loss on the prompt "falls" or "rises"; for a single change, where it says something
     """
 
     stage: str
@@ -45,6 +46,7 @@ class Preset:
     changes: Mapping[str, tuple[str, Edits]]
     said: Mapping[str, str]
     measure: Measure = "answer"
+    loss_said: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def guesses(self) -> dict[str, str]:
@@ -190,6 +192,12 @@ def _attention(spec: ModelSpec) -> dict[str, Preset]:
                 "that the tokens it reads from have looked ahead. Select an earlier token to see more of a change.",
                 "other": "The tokens have read from later ones, which they were never trained to do, so that the last "
                 "one reads other things from them.",
+            },
+            loss_said={
+                "falls": "The loss falls, because tokens now see the very token that they are to predict. In training "
+                "that is what the mask prevents: the loss would be small, and nothing learned.",
+                "rises": "The loss does not fall, although tokens could now see the very token that they are to "
+                "predict: this model has never learned to look there.",
             },
         ),
         "sqrt": Preset(

@@ -12,13 +12,18 @@ BEYOND_CHANCE = 2  # standard errors
 
 
 def verdict(preset: Preset, guess: str, result: str) -> str:
-    """Whether what was foreseen came true, in Markdown. guess: a key, or another text where nothing was foreseen."""
+    """Whether what was foreseen came true, and what that says, in Markdown.
+
+    guess: a key of the preset's guesses, or another text where nothing was foreseen; result: the one that is true
+    """
     happened = f"**{preset.guesses[result]}.**"
     if guess not in preset.guesses:
-        return f":material/science: What happened: {happened}"
-    if guess == result:
-        return f":material/check_circle: You were right. {happened}"
-    return f":material/cancel: Not what you expected (“{preset.guesses[guess]}”). What happened: {happened}"
+        judged = f":material/science: What happened: {happened}"
+    elif guess == result:
+        judged = f":material/check_circle: You were right. {happened}"
+    else:
+        judged = f":material/cancel: You expected: “{preset.guesses[guess]}”. What happened: {happened}"
+    return f"{judged}\n\n{preset.said.get(result, '')}"
 
 
 def in_numbers(outcome: Outcome, baseline: Outcome, change: str) -> str:
@@ -66,6 +71,11 @@ def loss_on_prompt(loss: float, before: float) -> str:
     if math.isnan(before):
         return "A prompt of one token has no loss: nothing in it is predicted."
     return f"The loss on the prompt goes from {before:.3f} to {_loss(loss)} nats."
+
+
+def moved(loss: float, before: float) -> str:
+    """ "falls" or "rises", or the empty text where there is no saying."""
+    return "falls" if loss < before else "rises" if loss > before else ""
 
 
 def loss_on_text(mean: Mean, difference: Mean, baseline: Mean, change: str) -> str:

@@ -20,6 +20,7 @@ CHARTS = {
     "MLP": 6,
     "Output": 3,
     "Generation": 0,
+    "Experiments": 0,
 }
 
 # The other parts of long pages, by the parameter that chooses them.
@@ -28,6 +29,7 @@ PARTS = {
     "Attention": ("attention", ("query", "moves", "sharing", "mask")),
     "Output": ("output", ("norm", "choice", "parts")),
     "RoPE": ("rope", ("distance", "wavelengths", "sensitivity", "shift")),
+    "Experiments": ("guess=show&edits=rope-off&experiments", ("why", "own", "board")),
 }
 
 ARTICLE_TOKENS = ["<bos>", "I", "␣want", "␣to", "␣move"]

@@ -8,6 +8,7 @@ import gemma_viz as gv
 from gemma_viz.figures import attention as draw_attention
 from gemma_viz.figures import attribution as draw_attribution
 from gemma_viz.figures import embedding as draw_embedding
+from gemma_viz.figures import experiments as draw_experiments
 from gemma_viz.figures import head_output as draw_head_output
 from gemma_viz.figures import key_value_cache as draw_cache
 from gemma_viz.figures import mask as draw_mask
@@ -28,6 +29,7 @@ from gemma_viz.stages import (
     attention,
     attribution,
     embedding,
+    experiments,
     head_output,
     heads,
     key_value_cache,
@@ -81,7 +83,14 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
     added = by_layer(lambda cap, layer: attribution.additions(cap, layer, position), cap)
     parts = attribution.split(cap, position, added, *cap.top_k(2, position).ids)
     curve = output.SoftCap(3.0, (label, "<b>"), np.array([4, -2], np.float32), np.array([2.6, -1.7], np.float32))
+    tried = experiments.switches(cap.model.spec)[:2]
+    outcomes = [experiments.outcome_of(cap, cap.again(switch.edits), position) for switch in tried]
+    losses = experiments.token_losses(cap) if len(cap) > 1 else np.zeros(3, np.float32)
+    mean = experiments.mean_of([losses])
     return {
+        "experiments.damage": draw_experiments.damage(tried, ("a", "b"), outcomes, "Damage"),
+        "experiments.losses": draw_experiments.losses(("a", "b"), (mean, mean), mean),
+        "experiments.token_losses": draw_experiments.token_losses(losses, losses),
         "tokenization.lengths": draw_tokenization.lengths(tokenization.tokenization(cap)),
         "tokenization.by_vocabulary_size": draw_tokenization.by_vocabulary_size(smaller, 1000),
         "embedding.rows": draw_embedding.rows(embedding.embedding(cap), names, position),
@@ -181,7 +190,7 @@ def test_every_figure_has_title_axis_labels_and_an_alternative_text(short: dict[
     unlabelled_by_design = [
         *("next_tokens", "nearest", "reads", "scores", "vectors", "lengths", "side_by_side", "products"),
         *("weighted_values", "weight_and_moved", "sharing", "cache"),
-        *("steps", "line", "drawn", "largest_parts", "extremes"),
+        *("steps", "line", "drawn", "largest_parts", "extremes", "damage", "losses"),
     ]
     for name, figure in short.items():
         assert figure.layout.title.text, name
