@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from gemma_viz.figures.style import CATEGORICAL, finish, plain
+from gemma_viz.figures.style import CATEGORICAL, finish, log_axis, plain
 from gemma_viz.stages import Floats
 from gemma_viz.stages.experiments import Mean, Outcome, Switch
 
 LEAST_DRAWN = 1e-6  # nats of KL divergence; less is rounding
-LONGEST_NAME = 44  # characters
-ROW = 24  # pixels
+LONGEST_NAME = 52  # characters
+ROW = 38  # pixels, of a bar and the name above it
+BAR, ABOVE = 0.4, 0.4  # of a row: a bar's thickness, and how far above its middle the name stands
 ROOM = 2  # decades to the right of the longest bar, so that its figure fits beside it
 BROKEN = "no numbers"
 
@@ -31,6 +32,7 @@ def damage(changes: Sequence[Switch], names: Sequence[str], outcomes: Sequence[O
             x=[values[i] if outcomes[i].is_finite else end for i in rows],
             y=rows,
             orientation="h",
+            width=BAR,
             marker={"color": colours[stage], "opacity": [1 if outcomes[i].is_finite else 0.35 for i in rows]},
             text=[_size(outcomes[i].kl_divergence) if outcomes[i].is_finite else BROKEN for i in rows],
             textposition="outside",
@@ -38,14 +40,13 @@ def damage(changes: Sequence[Switch], names: Sequence[str], outcomes: Sequence[O
             hovertext=[f"{plain(names[i], 200)}<br>{_said(outcomes[i])}" for i in rows],
             hoverinfo="text",
         )
-    _name_rows(figure, names)
-    figure.update_xaxes(
-        type="log", dtick=2, tickformat=".0e", range=[np.log10(LEAST_DRAWN) - 0.3, np.log10(end) + ROOM]
-    )
+    left = LEAST_DRAWN / 2
+    _name_rows(figure, names, left)
+    figure.update_xaxes(type="log", dtick=2, tickformat=".0e", range=[np.log10(left), np.log10(end) + ROOM])
     return finish(
         figure,
         title=title,
-        x="KL divergence from the untouched model (nats, log axis)",
+        x="KL divergence (nats, log axis)",
         y="",
         alt="Bars by change: "
         + "; ".join(f"{name} {_said(outcome)}" for name, outcome in zip(names, outcomes, strict=True))
@@ -82,8 +83,10 @@ def losses(names: Sequence[str], means: Sequence[Mean], baseline: Mean) -> go.Fi
             textposition="middle right",
             hoverinfo="skip",
         )
-    _name_rows(figure, names)
-    figure.update_xaxes(type="log", dtick="D2", tickformat=",~r")
+    drawn = np.array([baseline.mean, *(means[i].mean for i in rows)])
+    left, right = drawn.min() * 0.8, drawn.max() * 1.3
+    _name_rows(figure, names, left)
+    figure.update_xaxes(**log_axis(drawn), range=[np.log10(left), np.log10(right)])
     said = (f"{names[i]} {means[i].mean:.2f}" if i in rows else f"{names[i]} {BROKEN}" for i in range(len(names)))
     return finish(
         figure,
@@ -127,11 +130,20 @@ def token_losses(before: Floats, after: Floats) -> go.Figure:
     )
 
 
-def _name_rows(figure: go.Figure, names: Sequence[str]) -> None:
-    ticks = [plain(name, LONGEST_NAME) for name in names]
-    figure.update_yaxes(
-        autorange="reversed", tickmode="array", tickvals=list(range(len(names))), ticktext=ticks, showgrid=False
+def _name_rows(figure: go.Figure, names: Sequence[str], left: float) -> None:
+    """Each row's name above it, so that a narrow screen has room for both. left: where the x axis begins."""
+    n = len(names)
+    figure.add_scatter(
+        x=[left] * n,
+        y=np.arange(n) - ABOVE,
+        mode="text",
+        text=[plain(name, LONGEST_NAME) for name in names],
+        textposition="middle right",
+        showlegend=False,
+        hoverinfo="skip",
     )
+    figure.update_layout(barmode="overlay")
+    figure.update_yaxes(range=[n - 0.5, -0.8], showticklabels=False, showgrid=False, zeroline=False)
 
 
 def _said(outcome: Outcome) -> str:

@@ -240,7 +240,7 @@ def all_switches(page: Page) -> None:
         table["difference"] = [mean.mean for mean in differences]
         table["± s.e. of it"] = [mean.standard_error for mean in differences]
     _board(page, table, tried)
-    if measured:
+    if measured and np.isfinite(unchanged.mean):
         panels.chart(draw.losses(names, means, unchanged), key="shipped_losses")
     panels.chart(
         draw.damage(tried, names, outcomes, "Every switch by its damage to this prediction"), key="board_damage"
@@ -274,7 +274,8 @@ def _board(page: Page, table: pd.DataFrame, tried: Sequence[Switch]) -> None:
         on_select=opened,
         selection_mode="single-row",
         column_config={
-            "change": st.column_config.TextColumn(width="large"),
+            "change": st.column_config.TextColumn(width="medium"),
+            "stage": st.column_config.TextColumn(width=130),
             table.columns[2]: number(format="%.2f%%"),
             "KL": number(format="%.4f"),
             **{name: number(format="%.3f") for name in table.columns[6:]},

@@ -45,9 +45,12 @@ def in_numbers(outcome: Outcome, baseline: Outcome, change: str) -> str:
             f"{percent(outcome.likeliest_probability)}."
         )
     divergence = outcome.kl_divergence
-    much = "hardly" if divergence < HARDLY else "somewhat" if divergence < CLEARLY else "strongly"
+    if divergence < HARDLY:
+        changes = "hardly changes"
+    else:
+        changes = "changes somewhat" if divergence < CLEARLY else "changes strongly"
     return (
-        f"With {change} {said} The whole distribution changes {much} (KL divergence {size(divergence)} nats). "
+        f"With {change} {said} The whole distribution {changes} (KL divergence {size(divergence)} nats). "
         + loss_on_prompt(outcome.loss, baseline.loss)
     )
 

@@ -39,7 +39,8 @@ def test_damage_can_be_drawn_where_nothing_is_left() -> None:
 
 def test_losses_stand_in_their_rows_with_their_errors() -> None:
     figure = draw.losses(NAMES, [Mean(NAN, NAN, 9), Mean(5.0, 0.2, 9), Mean(3.0, 0.1, 9)], Mean(3.0, 0.1, 9))
-    points, broken = figure.data
+    points, broken, names = figure.data
+    assert names.text == NAMES
     assert list(points.x) == [5.0, 3.0]
     assert list(points.y) == [1, 2]
     assert list(points.error_x.array) == [0.2, 0.1]

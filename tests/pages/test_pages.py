@@ -10,6 +10,8 @@ from streamlit.testing.v1.element_tree import Selectbox, Slider, TextArea
 
 from gemma_viz.edits import Edits
 from gemma_viz.spec import ModelSpec
+from gemma_viz.stages.experiments import switches
+from gemma_viz.ui import experiment_panels
 from gemma_viz.ui.edit_controls import GROUPS
 from gemma_viz.ui.page import PAGES
 from gemma_viz.ui.presets import presets
@@ -602,10 +604,11 @@ def test_a_change_that_cannot_be_is_named_on_the_experiments_too(offered: list[s
     assert app.query_params["edits"] == "gate-off", "what cannot be is dropped"
 
 
-def test_the_loss_on_the_shipped_text_comes_with_its_error(offered: list[str]) -> None:
+def test_the_loss_on_the_shipped_text_comes_with_its_error(offered: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     app = open_page(EXPERIMENTS, experiments="own", prompt="the", edits="mlp-off", measured="1")
     assert not app.exception
     assert re.search(r"tokens of the shipped text is \*\*[\d.]+ ± [\d.]+ nats\*\*", said(app))
+    monkeypatch.setattr(experiment_panels, "switches", lambda spec: switches(spec)[6:9])
     app = open_page(EXPERIMENTS, experiments="board", prompt="the", measured="1")
     assert not app.exception
     table = app.dataframe[0].value
@@ -623,6 +626,7 @@ def test_an_experiment_s_change_goes_on_as_one_s_own(offered: list[str]) -> None
 
 def test_a_broken_model_can_be_experimented_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GEMMA_VIZ_MODELS", str(broken_checkpoint(tmp_path)))
+    monkeypatch.setattr(experiment_panels, "switches", lambda spec: switches(spec)[:2])
     for part in ("why", "own", "board"):
         app = open_page(EXPERIMENTS, experiments=part, edits="mlp-off", guess="show", measured="1")
         assert not app.exception
