@@ -274,7 +274,7 @@ def _board(page: Page, table: pd.DataFrame, tried: Sequence[Switch]) -> None:
         on_select=opened,
         selection_mode="single-row",
         column_config={
-            "change": st.column_config.TextColumn(width="medium"),
+            "change": st.column_config.TextColumn(width=300),
             "stage": st.column_config.TextColumn(width=130),
             table.columns[2]: number(format="%.2f%%"),
             "KL": number(format="%.4f"),
