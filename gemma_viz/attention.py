@@ -56,19 +56,21 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, rule: AttentionRule) -
     queries: [batch, head, query, d_head], of the last positions of the text, or of all
     keys, values: [batch, kv_head, key, d_head], of all positions; heads share them in groups
     """
-    if rule.scale / rule.temperature < torch.finfo(torch.float32).tiny:
-        # Even weights. torch's fused kernel would multiply the -inf of hidden scores with a scale of 0, to NaN.
-        queries, rule = torch.zeros_like(queries), replace(rule, scale=1.0, temperature=1.0)
+    if rule.scale == 0:  # torch's fused kernel would multiply the -inf of hidden scores with it, to NaN
+        queries, rule = torch.zeros_like(queries), replace(rule, scale=1.0)
     n_queries, n_keys = queries.shape[-2], keys.shape[-2]
     first = n_keys - n_queries
     windowed = rule.causal and rule.window is not None and rule.window < n_keys
     whole = not rule.causal or first == 0 or n_queries == 1
     if rule.softcap is None and whole and not windowed:
+        scale = rule.scale / rule.temperature
+        if scale == 0:  # the kernel multiplies its own mask with the scale, to NaN
+            queries, scale = torch.zeros_like(queries), 1.0
         return scaled_dot_product_attention(
             queries,
             keys,
             values,
-            scale=rule.scale / rule.temperature,
+            scale=scale,
             is_causal=rule.causal and n_queries > 1,
             enable_gqa=queries.shape[1] != keys.shape[1],
         )

@@ -229,23 +229,27 @@ class Capture:
             z=_heads_first(values["z"], spec.n_heads),
             projected=values["attn_projected"],
             out=values["attn_out"],
-            rule=AttentionRule.of(spec, index, self.edits),
+            rule=self.rule(index),
         )
 
     def head_outputs(self, layer: int, position: int) -> Tensor:
         """What each head of a layer adds to the stream of one token: float32 [head, d_model].
 
         Each head's z through its own columns of the output projection and, on Gemma 2 and 3, times what the norm after
-        it multiplied the sum of all heads with. They sum to `attention(layer).out[position]` up to rounding.
+        it multiplied the sum of all heads with. They sum to `attention(layer).out[position]` up to rounding, also in a
+        run that leaves attention out.
         """
         index, row = self._layer(layer), self._position(position)
         module, values = self.model.hf.model.layers[index], self.attention(layer)
         weight = weight_in_run(module.self_attn.o_proj, index, self.edits).float().cpu()  # [d_model, head * d_head]
         by_head = torch.unflatten(weight, 1, (self.model.spec.n_heads, -1))  # [d_model, head, d_head]
-        outputs = torch.einsum("dhc,hc->hd", by_head, values.z[:, row])
+        if not (taken := self.edits.takes("attention", index)) and self.edits.removal == "zero":
+            return torch.zeros(self.model.spec.n_heads, self.model.spec.d_model)
+        rows = [row] if taken else list(range(len(self)))  # each head's part of the mean over the text
+        outputs = torch.einsum("dhc,hpc->hpd", by_head, values.z[:, rows])  # [head, position, d_model]
         if self.model.spec.post_norms and self._normalises("attention_norms", index):
-            outputs = outputs * norm_factors(module.post_attention_layernorm, values.projected[row])
-        return outputs
+            outputs = outputs * norm_factors(module.post_attention_layernorm, values.projected[rows])
+        return outputs.mean(1)
 
     def mlp(self, layer: int) -> MLP:
         """The inside of a layer's MLP, by replaying the layer."""
@@ -323,10 +327,46 @@ class Capture:
         The final norm divides by what it divides the token's whole stream by, so that the logits of parts of the stream
         sum to the logits of the whole, before any soft-cap. What later layers make of a part is not in it.
         """
-        if self.edits.final_norm:
-            stream = self.resid_post(-1)[self._position(position)]
-            vectors = vectors * norm_factors(self.model.hf.model.norm, stream)
-        return self.project(vectors)
+        factors = self._final_factors(position)
+        return self.model.project((vectors * factors).to(self.model.device), self.edits).cpu()
+
+    def logit_direction(self, position: int, token: int) -> Tensor:
+        """What one token's stream is multiplied with, component by component, to a logit: float64 [d_model].
+
+        The final norm's divisor is held at what it is for this stream. Before any soft-cap.
+        """
+        return self._final_factors(position).double() * self.unembedding_row(token).double()
+
+    def unembedding_row(self, token: int) -> Tensor:
+        """A token's row of the output projection: float32 [d_model]."""
+        return self.model.unembedding(self.edits)[token].float().cpu()
+
+    @property
+    def embedding_factor(self) -> float:
+        """What the embedding rows are multiplied with."""
+        if not self.edits.embedding_scale:
+            return 1.0
+        factor = self.edits.embedding_factor
+        return self.model.spec.embedding_scale if factor is None else factor
+
+    def rule(self, layer: int) -> AttentionRule:
+        """How a layer's attention makes weights of queries and keys."""
+        return AttentionRule.of(self.model.spec, self._layer(layer), self.edits)
+
+    def neuron_output(self, layer: int, neuron: int, position: int) -> Tensor:
+        """What a neuron adds to the stream of one token for each 1 of activation: float32 [d_model].
+
+        Its column of the down-projection and, on Gemma 2 and 3, times what the norm after it multiplied the sum of all
+        neurons with.
+        """
+        index, row = self._layer(layer), self._position(position)
+        module = self.model.hf.model.layers[index]
+        column = weight_in_run(module.mlp.down_proj, index, self.edits)[:, neuron].float().cpu()
+        if not self.edits.takes("mlp", index):
+            return column / len(self) if self.edits.removal == "mean" else torch.zeros_like(column)
+        if self.model.spec.post_norms and self._normalises("mlp_norms", index):
+            column = column * norm_factors(module.post_feedforward_layernorm, self.mlp(index).projected[row])
+        return column
 
     def ranking(self, targets: Tensor, k: int = 10, layer: int = -1) -> Ranking:
         """The k likeliest tokens after every position, as the output would read them off the stream after a layer.
@@ -403,6 +443,11 @@ class Capture:
         if patch.position >= len(self):
             raise EditsError(f"This text has no token {patch.position}: choose one from 0 to {len(self) - 1}.")
         return patch
+
+    def _final_factors(self, position: int) -> Tensor:
+        """What the final norm multiplies a token's stream with: float32 [d_model]."""
+        stream = self.resid_post(-1)[self._position(position)]
+        return norm_factors(self.model.hf.model.norm, stream) if self.edits.final_norm else torch.ones_like(stream)
 
     def _normalises(self, kind: str, layer: int) -> bool:
         return self.edits.takes("norms", layer) and self.edits.takes(kind, layer)

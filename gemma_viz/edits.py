@@ -1,6 +1,5 @@
 """Edits: the steps of the model that one run can leave out or change, as one frozen value."""
 
-import math
 from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
@@ -15,8 +14,18 @@ Removal = Literal["zero", "mean"]
 WEIGHT_BITS = (8, 4, 2)
 PER_MODEL = ("embedding_scale", "embedding_factor", "final_norm", "final_softcap", "unembedding_seed")
 NAMED_PLACES = ("without_heads", "without_neurons")
-LARGEST_SEED = 2**31 - 1
-FURTHEST = 10**9  # tokens
+LARGEST = 2**31 - 1
+# What float32 and 64-bit positions can do something with.
+RANGES: dict[str, tuple[float, float]] = {
+    "embedding_factor": (-1e6, 1e6),
+    "window": (1, LARGEST),
+    "attention_temperature": (1e-3, 1e3),
+    "rope_theta": (1.001, 1e12),
+    "rope_stretch": (-1e6, 1e6),
+    "rope_shift": (-LARGEST, LARGEST),
+    "rope_shuffle": (0, LARGEST),
+    "unembedding_seed": (0, LARGEST),
+}
 
 
 @dataclass(frozen=True)
@@ -37,9 +46,9 @@ class Edits:
     attention: every attention sublayer; off, it adds nothing to the stream
     attention_residual: add what attention gives to the stream; off, it takes the stream's place
     causal_mask: hide later tokens, and tokens outside a sliding window; off, every token sees every token
-    window: tokens that a query sees, its own included, from 1 to 10^9, in place of the model's sliding window; in a
-        model without one, in every layer. None for the model's own
-    attention_temperature: what the scores are divided by before the softmax, above 0; 1 changes nothing
+    window: tokens that a query sees, its own included, in place of the model's sliding window; in a model without one,
+        in every layer. None for the model's own
+    attention_temperature: what the scores are divided by before the softmax, from 0.001 to 1,000; 1 changes nothing
     attention_softcap: the soft-cap of the scores (Gemma 2)
     pattern: "model" what the softmax gives, "uniform" the same weight on every token that the query sees, "own" all
         weight on the query's own token
@@ -49,9 +58,9 @@ class Edits:
     rope: rotate queries and keys by their position; off, attention cannot tell where a token stands
     rope_theta: base of the wavelengths, above 1; None for the model's own
     rope_stretch: what every position is multiplied with before the rotation
-    rope_shift: positions that every token is moved on by after that, at most 10^9
+    rope_shift: positions that every token is moved on by after that
     rope_shuffle: seed of a random order in which the positions 0, 1, … are given to the tokens, before the two above;
-        None for their own order. Tokens that are generated later have their own position
+        None for their own order
 
     MLP:
     mlp: every MLP sublayer; off, it adds nothing to the stream
@@ -113,18 +122,10 @@ class Edits:
     layers: frozenset[int] | None = None
 
     def __post_init__(self) -> None:
-        _refuse("embedding_factor", self.embedding_factor, "a number", _is_finite(self.embedding_factor))
-        window = self.window
-        _refuse("window", window, f"from 1 to {FURTHEST} tokens", window is None or 1 <= window <= FURTHEST)
-        temperature = self.attention_temperature
-        _refuse("attention_temperature", temperature, "a number above 0", 0 < temperature < math.inf)
-        _refuse("rope_theta", self.rope_theta, "a number above 1", _is_finite(self.rope_theta, above=1))
-        _refuse("rope_stretch", self.rope_stretch, "a number", _is_finite(self.rope_stretch))
-        _refuse("rope_shift", self.rope_shift, f"at most {FURTHEST} tokens", abs(self.rope_shift) <= FURTHEST)
+        for name, (low, high) in RANGES.items():
+            number = getattr(self, name)
+            _refuse(name, number, f"a number from {low:,} to {high:,}", number is None or low <= number <= high)
         _refuse("weight_bits", self.weight_bits, "8, 4 or 2", self.weight_bits in (None, *WEIGHT_BITS))
-        for name in ("rope_shuffle", "unembedding_seed"):
-            seed = getattr(self, name)
-            _refuse(name, seed, f"from 0 to {LARGEST_SEED}", seed is None or 0 <= seed <= LARGEST_SEED)
         for name, choices in (("pattern", Pattern), ("activation", Activation), ("removal", Removal)):
             options = get_args(choices)
             _refuse(name, getattr(self, name), f"one of {', '.join(options)}", getattr(self, name) in options)
@@ -182,6 +183,11 @@ class Edits:
         return not self.causal_mask or self.rope_shuffle is not None or (self.removal == "mean" and bool(removed))
 
     @property
+    def turn_otherwise(self) -> bool:
+        """Whether queries and keys are turned other than as the model was trained."""
+        return any(name.startswith("rope") for name in self.changes)
+
+    @property
     def _belong_to_layers(self) -> bool:
         return bool(self.changes.keys() - {*PER_MODEL, *NAMED_PLACES, "removal", "layers"})
 
@@ -219,10 +225,6 @@ class Edits:
 def _refuse(name: str, value: object, needed: str, fits: bool) -> None:
     if not fits:
         raise EditsError(f"The change {name} is {value}, and must be {needed}.")
-
-
-def _is_finite(number: float | None, above: float = -math.inf) -> bool:
-    return number is None or (math.isfinite(number) and number > above)
 
 
 def _refuse_outside(what: str, asked: Collection[int], n: int) -> None:

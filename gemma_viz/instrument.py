@@ -22,7 +22,7 @@ from transformers.masking_utils import AttentionMaskInterface, eager_mask, sdpa_
 from transformers.models.gemma2.modeling_gemma2 import eager_attention_forward
 
 from gemma_viz.attention import AttentionRule, attend
-from gemma_viz.edits import Activation, Edits
+from gemma_viz.edits import UNCHANGED, Activation, Edits
 from gemma_viz.linear import linear
 from gemma_viz.spec import ModelSpec
 
@@ -246,53 +246,46 @@ def _rope_hook(index: int, hf: PreTrainedModel, spec: ModelSpec) -> Callable[...
 
     def hook(module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Any]) -> Any:
         run = _run.get()
-        if run is None or not run.edits.act_in(index):
+        if run is None or not run.edits.in_layer(index).turn_otherwise:
             return None
-        edits = run.edits
-        positions = _positions(edits, kwargs["position_ids"])
-        if not edits.rope:
-            cos, sin = kwargs["position_embeddings"]
-            turns = torch.ones_like(cos), torch.zeros_like(sin)
-        elif edits.rope_theta is not None:
-            turns = _rotations_from(edits.rope_theta, spec.d_head, args[0], positions)
-        elif positions is not kwargs["position_ids"]:
-            turns = rotations(hf, spec, index, args[0], positions)
-        else:
-            return None
+        turns = rotations(hf, spec, index, args[0], kwargs["position_ids"], run.edits)
         return args, kwargs | {"position_embeddings": turns}
 
     return hook
 
 
-def _positions(edits: Edits, positions: Tensor) -> Tensor:
-    """The positions [batch, position] that the rotations are made for."""
+def rotations(
+    hf: PreTrainedModel, spec: ModelSpec, layer: int, stream: Tensor, positions: Tensor, edits: Edits = UNCHANGED
+) -> tuple[Tensor, Tensor]:
+    """Cosines and sines by which a layer turns queries and keys, both [batch, position, d_head].
+
+    stream: gives dtype and device; positions: int or float [batch, position]
+    """
+    edits = edits.in_layer(layer)
+    positions = turned_to(positions, edits)
+    if not edits.rope:
+        angles = torch.zeros(*positions.shape, spec.d_head, device=stream.device)
+    elif edits.rope_theta is not None:
+        pairs = torch.arange(0, spec.d_head, 2, device=stream.device).float() / spec.d_head
+        slowed_by = spec.rope_factors[layer]
+        angles = (positions[..., None].float() * (edits.rope_theta**-pairs / slowed_by)).repeat(1, 1, 2)
+    else:
+        kind = f"{spec.layer_kinds[layer]}_attention"
+        # Gemma 3 has rotations for each kind of layer, Gemma 1 and 2 one for all.
+        which = {"layer_type": kind} if kind in hf.config.rope_parameters else {}
+        cos_and_sin: tuple[Tensor, Tensor] = hf.model.rotary_emb(stream, positions, **which)
+        return cos_and_sin
+    return angles.cos().to(stream.dtype), angles.sin().to(stream.dtype)
+
+
+def turned_to(positions: Tensor, edits: Edits) -> Tensor:
+    """The positions that tokens are turned to: of the shape of the tokens' own, [batch, position]."""
     if edits.rope_shuffle is not None:
         order = torch.randperm(positions.shape[1], generator=torch.Generator().manual_seed(edits.rope_shuffle))
         positions = positions[:, order.to(positions.device)]
     if edits.rope_stretch != 1:
         positions = positions * edits.rope_stretch
     return positions + edits.rope_shift if edits.rope_shift else positions
-
-
-def _rotations_from(theta: float, d_head: int, stream: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """As `rotations`, from a base of one's own."""
-    frequencies = theta ** (-torch.arange(0, d_head, 2, device=stream.device).float() / d_head)  # [pair]
-    angles = (positions[..., None].float() * frequencies).repeat(1, 1, 2)  # [batch, position, d_head]
-    return angles.cos().to(stream.dtype), angles.sin().to(stream.dtype)
-
-
-def rotations(
-    hf: PreTrainedModel, spec: ModelSpec, layer: int, stream: Tensor, positions: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Cosines and sines by which a layer turns queries and keys, both [batch, position, d_head].
-
-    stream: gives dtype and device; positions: int or float [batch, position]
-    """
-    kind = f"{spec.layer_kinds[layer]}_attention"
-    # Gemma 3 has rotations for each kind of layer, Gemma 1 and 2 one for all.
-    which = {"layer_type": kind} if kind in hf.config.rope_parameters else {}
-    cos_and_sin: tuple[Tensor, Tensor] = hf.model.rotary_emb(stream, positions, **which)
-    return cos_and_sin
 
 
 def _activation_hook(layer: int) -> Callable[..., Tensor | None]:

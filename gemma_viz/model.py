@@ -149,10 +149,16 @@ class Model:
     @torch.inference_mode()
     def project(self, normed: Tensor, edits: Edits = UNCHANGED) -> Tensor:
         """As `unembed`, before any soft-cap."""
-        if edits.unembedding_seed is None:
-            return linear(normed, self.hf.lm_head.weight)
-        blocks = torch.split(self._random_unembedding(edits.unembedding_seed), ROWS_AT_ONCE)
-        return torch.cat([linear(normed, block.to(normed)) for block in blocks], -1)
+        matrix = self.unembedding(edits)
+        if matrix.dtype == normed.dtype:
+            return linear(normed, matrix)
+        # A block at a time: the whole matrix in another dtype could be as large as the model.
+        return torch.cat([linear(normed, block.to(normed)) for block in torch.split(matrix, ROWS_AT_ONCE)], -1)
+
+    def unembedding(self, edits: Edits = UNCHANGED) -> Tensor:
+        """The output projection of a run, [vocab_size, d_model]; a random one in bfloat16."""
+        seed = edits.unembedding_seed
+        return self.hf.lm_head.weight.detach() if seed is None else self._random_unembedding(seed)
 
     @cached_property
     def _random_unembedding(self) -> Callable[[int], Tensor]:

@@ -1,7 +1,7 @@
 """ModelSpec: the sizes of a Gemma and the variations it has, read from its config."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from transformers import PreTrainedConfig
 
@@ -29,6 +29,8 @@ class ModelSpec:
     sliding_window: int or None, tokens that a "sliding" layer sees, itself included (Gemma 2, 3)
     layer_kinds: "full" or "sliding" for each layer
     rope_thetas: float for each layer, the base of RoPE's wavelengths
+    rope_factors: float for each layer, by how much every turn is slowed down besides (Gemma 3 from 4B on: 8 in "full"
+        layers); 1 where it is not
     activation: str, transformers' name of the MLP's gate function
     tied: bool, whether the output projection is the embedding table
 
@@ -54,6 +56,7 @@ class ModelSpec:
     sliding_window: int | None
     layer_kinds: tuple[LayerKind, ...]
     rope_thetas: tuple[float, ...]
+    rope_factors: tuple[float, ...]
     activation: str
     tied: bool
 
@@ -89,7 +92,8 @@ class ModelSpec:
             final_softcap=getattr(config, "final_logit_softcapping", None),
             sliding_window=config.sliding_window if has_window else None,
             layer_kinds=tuple("sliding" if t == "sliding_attention" else "full" for t in layer_types),
-            rope_thetas=tuple(_rope_theta(config, t) for t in layer_types),
+            rope_thetas=tuple(float(_rope_parameters(config, t)["rope_theta"]) for t in layer_types),
+            rope_factors=tuple(float(_rope_parameters(config, t).get("factor", 1.0)) for t in layer_types),
             activation=getattr(config, "hidden_activation", None) or config.hidden_act,
             tied=config.tie_word_embeddings,
         )
@@ -104,7 +108,7 @@ class ModelSpec:
         return self.n_heads // self.n_kv_heads
 
 
-def _rope_theta(config: PreTrainedConfig, layer_type: str) -> float:
+def _rope_parameters(config: PreTrainedConfig, layer_type: str) -> dict[str, Any]:
     """Gemma 3 has one set of rope parameters per layer type, Gemma 1 and 2 one set in all."""
-    parameters = config.rope_parameters
-    return float(parameters.get(layer_type, parameters)["rope_theta"])
+    parameters: dict[str, Any] = config.rope_parameters
+    return parameters.get(layer_type, parameters)

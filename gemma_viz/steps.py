@@ -39,10 +39,11 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return x / rms * (1 + weight)  # [position, d_model]
 
 
-def rope(q: Tensor, theta: float) -> Tensor:
+def rope(q: Tensor, theta: float, slower: float = 1.0) -> Tensor:
     _, n_positions, d_head = q.shape  # [head, position, d_head]
     frequency = 1 / theta ** (torch.arange(0, d_head, 2) / d_head)  # [pair], radians per position
-    angle = torch.arange(n_positions)[:, None] * frequency  # [position, pair]
+    position = torch.arange(n_positions) / slower  # 8 in some layers of the larger Gemma 3
+    angle = position[:, None] * frequency  # [position, pair]
     x, y = q.chunk(2, dim=-1)  # pair i is made of components i and i + d_head / 2
     cos, sin = angle.cos(), angle.sin()
     return torch.cat([x * cos - y * sin, y * cos + x * sin], dim=-1)

@@ -35,12 +35,13 @@ spec = page.cap.model.spec
 
 st.subheader("What happens")
 itemsize = page.cap.model.dtype.itemsize
+root = f"√{spec.d_model:,} = " if values.scale == spec.embedding_scale else ""
 st.markdown(
     f"The table has {spec.vocab_size:,} rows of {spec.d_model:,} numbers: "
     f"{spec.vocab_size * spec.d_model * itemsize / 1e6:,.0f} MB, {spec.d_model * itemsize:,} bytes a row. Looking a "
     f"token up is copying a row: the ids [{len(page.cap)}] become [{len(page.cap)} × {spec.d_model:,}]. The row of "
     f"{words.code(page.label)} has a length of {words.size(values.raw_norm[page.position])}; times "
-    f"√{spec.d_model:,} = {values.scale:.2f} it is {words.size(values.scaled_norm[page.position])}."
+    f"{root}{values.scale:.2f} it is {words.size(values.scaled_norm[page.position])}."
 )
 panels.chart(draw.rows(values, page.labels, page.position), key="rows")
 left, right = st.columns(2, gap="large")

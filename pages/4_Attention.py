@@ -243,8 +243,8 @@ def shared_keys(page: Page, layer: int, chosen: int) -> None:
 
 def the_mask(page: Page, layer: int, chosen: int) -> None:
     """What the mask hides, and what happens without it."""
-    spec, window = page.cap.model.spec, page.cap.model.spec.window(layer)
-    st.markdown(words_attention.mask(window, len(page.cap), layer))
+    rules = [page.cap.rule(layer) for layer in range(page.cap.model.spec.n_layers)]
+    st.markdown(words_attention.mask(rules[layer], len(page.cap), layer))
     left, right = st.columns([3, 2], gap="large")
     with left:
         panels.chart(
@@ -252,10 +252,10 @@ def the_mask(page: Page, layer: int, chosen: int) -> None:
             key="masked_scores",
         )
     with right:
-        length = max(len(page.cap), 2 * (spec.sliding_window or 0))
-        for kind, width in {"local": spec.sliding_window, "global": None}.items():
-            if kind == "global" or width:
-                panels.chart(draw_mask.shape(mask_shape(width, length)), key=f"mask_{kind}")
+        windows = dict.fromkeys(rule.window for rule in rules if rule.causal)
+        length = max(len(page.cap), 2 * max((window or 0 for window in windows), default=0))
+        for width in sorted(windows, key=lambda window: window or length):
+            panels.chart(draw_mask.shape(mask_shape(width, length)), key=f"mask_{width}")
     st.subheader("Does a later token change an earlier one?")
     asked = page.view.text("instead", f"Put this word in place of token {page.position}", "dance").strip()
     try:

@@ -152,7 +152,7 @@ def shift_and_stretch() -> None:
     values = live.values(changed_patterns, page.cap, live.edited(page.cap, edits), layer, page.position)
     st.markdown(words_rope.patterns_moved(values, layer, head, change))
     if edits.rope:
-        fastest = float(live.values(layer_wavelengths, page.cap.model, layer)[0])
+        fastest = float(live.values(layer_wavelengths, page.cap, layer)[0])
         st.caption(words_rope.furthest_position(furthest, fastest, spec.context_length))
     left, right = st.columns(2, gap="large")
     for column, changed, title in ((left, False, "as it is"), (right, True, f"with {change}")):

@@ -86,10 +86,15 @@ def norm_and_projection() -> None:
     token = page.cap.tokens[here].id if typed is None else typed
     name = words.code(visible(page.cap.model.token_text(token)))
     ends = live.values(both_ends, page.cap, here, token)
+    root = f" (√{spec.d_model:,})" if ends.scale == spec.embedding_scale else ""
     st.markdown(
-        f"Where {name} stands in a text, its row of the embedding table times {ends.scale:.4g} (√{spec.d_model:,}) "
-        "enters the stream. "
-        + (f"At the end the same row makes the logit of {name}" if spec.tied else "At the end a row of its own does")
+        f"Where {name} stands in a text, its row of the embedding table times {ends.scale:.4g}{root} enters the "
+        "stream. "
+        + (
+            f"At the end the same row makes the logit of {name}"
+            if ends.is_one_row
+            else "At the end a row of its own does"
+        )
         + f": times the normed stream of {selected}, component by component, and summed. The {spec.d_model:,} products "
         f"add up to **{ends.product:.5f}**; the model has **{ends.logit:.5f}**"
         + (" before the soft-cap" if spec.final_softcap else "")

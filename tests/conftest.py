@@ -10,6 +10,7 @@ import os
 # Before huggingface_hub is imported, which reads it once: no test may reach for the network, nor wait for its retries.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import shutil
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +20,7 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE
 from transformers import (
+    AutoConfig,
     Gemma2Config,
     Gemma2ForCausalLM,
     Gemma3ForCausalLM,
@@ -36,6 +38,7 @@ FAMILIES = ("gemma1", "gemma2", "gemma3")
 
 SPECIAL_TOKENS = ("<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>")
 WORDS = ("▁the", "▁cat", "▁red", "▁green", "▁want", "▁to", "▁move", "▁it", "ing", "er")
+OTHER_WORDS = ("▁the", "▁red", "▁mov", "▁cats", "▁zebra", "ing")
 CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:;!?'\"()-\n▁é"
 
 PROMPT = "I want to move the red cat, moving it to the green zebra"
@@ -67,10 +70,26 @@ def tiny_models_without_bos(tiny_checkpoints_without_bos: dict[str, Path]) -> di
     return {family: load_tiny(folder) for family, folder in tiny_checkpoints_without_bos.items()}
 
 
+@pytest.fixture(scope="session")
+def tiny_for_long_texts(tiny_checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny Gemma 3, set up as the larger ones are (4B and more): its full layers turn eight times more slowly."""
+    folder = shutil.copytree(tiny_checkpoints["gemma3"], tmp_path_factory.mktemp("long_texts") / "gemma3")
+    config = AutoConfig.from_pretrained(folder)
+    config.rope_parameters["full_attention"] |= {"rope_type": "linear", "factor": 8.0}
+    config.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture(params=FAMILIES)
 def tiny(request: pytest.FixtureRequest, tiny_models: dict[str, gv.Model]) -> gv.Model:
     """Each tiny model in turn."""
     return tiny_models[request.param]
+
+
+@pytest.fixture(scope="session")
+def checkpoint_of_other_words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Gemma 1 whose vocabulary is another one: some of its words are the other models' too."""
+    return save_tiny("gemma1", tmp_path_factory.mktemp("other_words") / "other_words", bos=True, words=OTHER_WORDS)
 
 
 @pytest.fixture(scope="session")
@@ -92,9 +111,9 @@ def load_tiny(folder: Path) -> gv.Model:
     return gv.load(folder, device="cpu", dtype=torch.float32)
 
 
-def save_tiny(family: str, folder: Path, bos: bool) -> Path:
+def save_tiny(family: str, folder: Path, bos: bool, words: tuple[str, ...] = WORDS) -> Path:
     """Write a tiny random checkpoint, and return its folder."""
-    tokenizer = tiny_tokenizer(bos)
+    tokenizer = tiny_tokenizer(bos, words)
     tiny_model(family, len(tokenizer)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -151,9 +170,9 @@ def tiny_config(family: str, vocab_size: int) -> PreTrainedConfig:
     )
 
 
-def tiny_tokenizer(bos: bool) -> PreTrainedTokenizerFast:
+def tiny_tokenizer(bos: bool, words: tuple[str, ...] = WORDS) -> PreTrainedTokenizerFast:
     """A byte-fallback BPE tokenizer built like Gemma's, of a few words."""
-    merges = list(dict.fromkeys(merge for word in WORDS for merge in _merges(word)))
+    merges = list(dict.fromkeys(merge for word in words for merge in _merges(word)))
     pieces = [*SPECIAL_TOKENS, *(f"<0x{byte:02X}>" for byte in range(256)), *CHARACTERS]
     vocabulary = {piece: id for id, piece in enumerate(dict.fromkeys([*pieces, *(a + b for a, b in merges)]))}
     tokenizer = Tokenizer(BPE(vocabulary, merges, byte_fallback=True, fuse_unk=True, unk_token="<unk>"))

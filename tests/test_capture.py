@@ -13,6 +13,7 @@ from torch import Tensor
 import gemma_viz as gv
 from gemma_viz import ranking
 from gemma_viz.embedded import embedded_checkpoint
+from gemma_viz.patching import Patch
 from tests.conftest import FAMILIES, PROMPT, load_tiny
 from tests.reference import (
     LAYER_QUANTITIES,
@@ -511,11 +512,14 @@ def same(first: list[Tensor], second: list[Tensor]) -> bool:
 def test_threads_on_one_model_do_not_see_each_other(tiny: gv.Model) -> None:
     ids = tiny.capture("green zebra moving").token_ids
     everything_off = gv.Edits(*(False,) * 7)
+    other = tiny.capture("it wants to move")
     jobs: list[Callable[[], list[Tensor]]] = [
         lambda: fingerprint(tiny.capture(PROMPT)),
         lambda: fingerprint(tiny.capture("it wants to move")),
         lambda: fingerprint(tiny.capture(PROMPT, gv.Edits(causal_mask=False, rope=False, final_norm=False))),
         lambda: fingerprint(tiny.capture(PROMPT, everything_off)),
+        lambda: fingerprint(tiny.capture(PROMPT, gv.Edits(weight_bits=4, pattern="uniform", mlp_residual=False))),
+        lambda: fingerprint(tiny.capture(PROMPT, patch=Patch(other, "z", 1, 3, head=2))),
         lambda: [plain_logits(tiny, ids)],
     ]
     alone = [job() for job in jobs]

@@ -1,177 +1,349 @@
-"""Each switch against the same surgery done plainly on a model that Gemma Viz has never touched."""
+"""Every change that a run can make, against the plain Gemma, which shares nothing with the engine."""
 
+import re
 import shutil
-from collections.abc import Callable
-from dataclasses import FrozenInstanceError, fields
-from itertools import combinations
+from collections.abc import Callable, Sequence
+from dataclasses import FrozenInstanceError, dataclass, fields, replace
+from itertools import combinations, cycle
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from transformers import PreTrainedModel
+from torch import Tensor
+from transformers import AutoConfig, PreTrainedConfig
 
 import gemma_viz as gv
+from gemma_viz.errors import EditsError
+from gemma_viz.generation import generate
+from gemma_viz.sampling import Sampling
 from tests.conftest import FAMILIES, PROMPT, load_tiny
-from tests.reference import load_reference
+from tests.plain_gemma import Pass, Weights, rotate, run_plain
 
-STEPS = ("embedding_scale", "norms", "attention", "causal_mask", "rope", "mlp", "final_norm")
-NORM_KINDS = ("attention_norms", "mlp_norms")
+N_LAYERS = 4
 
-# Changes a model, or the arguments of its call.
-Surgery = Callable[[PreTrainedModel, dict[str, Any]], None]
+ONE_OF_EACH = (
+    gv.Edits(embedding_scale=False),
+    gv.Edits(embedding_factor=2.5),
+    gv.Edits(norms=False),
+    gv.Edits(attention_norms=False),
+    gv.Edits(mlp_norms=False),
+    gv.Edits(qk_norms=False),
+    gv.Edits(final_norm=False),
+    gv.Edits(attention=False),
+    gv.Edits(attention_residual=False),
+    gv.Edits(causal_mask=False),
+    gv.Edits(window=3),
+    gv.Edits(attention_temperature=0.5),
+    gv.Edits(attention_softcap=False),
+    gv.Edits(pattern="uniform"),
+    gv.Edits(queries_from=((0, 5), (5, 0), (1, 3))),
+    gv.Edits(rope=False),
+    gv.Edits(rope_theta=30.0),
+    gv.Edits(rope_stretch=0.5),
+    gv.Edits(rope_shift=7),
+    gv.Edits(rope_shuffle=5),
+    gv.Edits(mlp=False),
+    gv.Edits(mlp_residual=False),
+    gv.Edits(activation="relu"),
+    gv.Edits(gate=False),
+    gv.Edits(without_heads=frozenset({(1, 0), (1, 5), (3, 1)})),
+    gv.Edits(without_neurons=frozenset({(0, 79), (2, 7), (2, 8)})),
+    gv.Edits(removal="mean", attention=False),
+    gv.Edits(weight_bits=4),
+    gv.Edits(unembedding_seed=3),  # 0, 1 and 2 are what the tiny models' own tables were drawn from
+    gv.Edits(final_softcap=False),
+)
+OTHER_VALUES = (
+    gv.Edits(embedding_factor=-0.5),
+    gv.Edits(embedding_factor=0.0),
+    gv.Edits(window=1),
+    gv.Edits(window=8),
+    gv.Edits(window=1000),
+    gv.Edits(attention_temperature=4.0),
+    gv.Edits(pattern="own"),
+    gv.Edits(rope_stretch=0.0),
+    gv.Edits(rope_stretch=-1.5),
+    gv.Edits(rope_shift=-3),
+    gv.Edits(rope_shuffle=0),
+    gv.Edits(activation="gelu_exact"),
+    gv.Edits(activation="identity"),
+    gv.Edits(removal="mean"),
+    gv.Edits(removal="mean", mlp=False),
+    gv.Edits(removal="mean", without_heads=frozenset({(1, 0), (1, 5), (3, 1)})),
+    gv.Edits(removal="mean", without_neurons=frozenset({(0, 79), (2, 7), (2, 8)})),
+    gv.Edits(weight_bits=8),
+    gv.Edits(weight_bits=2),
+    gv.Edits(unembedding_seed=2**31 - 1),
+)
+ALONE = ONE_OF_EACH + OTHER_VALUES
+TOGETHER = (
+    gv.Edits(*(False,) * 7),
+    gv.Edits(attention=False, mlp=False, removal="mean"),
+    gv.Edits(attention_residual=False, mlp_residual=False, attention=False, mlp=False, removal="mean"),
+    gv.Edits(rope_shuffle=2, rope_stretch=2.0, rope_shift=3, rope_theta=500.0),
+    gv.Edits(pattern="uniform", window=2, without_heads=frozenset({(0, 1), (3, 3)}), removal="mean"),
+    gv.Edits(attention_temperature=2.0, attention_softcap=False, queries_from=((2, 4),), window=4, qk_norms=False),
+    gv.Edits(activation="relu", weight_bits=4, without_neurons=frozenset({(1, 1), (3, 60)}), removal="mean"),
+    gv.Edits(embedding_factor=3.0, final_norm=False, final_softcap=False, unembedding_seed=11),
+    gv.Edits(attention=False, removal="mean", without_heads=frozenset({(1, 2), (2, 2)})),
+    gv.Edits(mlp=False, gate=False, without_neurons=frozenset({(0, 5), (2, 5)}), removal="mean"),
+    gv.Edits(
+        causal_mask=False,
+        window=3,
+        rope_shuffle=1,
+        weight_bits=8,
+        queries_from=((0, 1), (1, 2)),
+        without_heads=frozenset({(0, 0), (2, 1)}),
+        without_neurons=frozenset({(0, 3), (2, 4)}),
+        activation="gelu_exact",
+        removal="mean",
+        unembedding_seed=5,
+    ),
+)
+PAIRS = tuple(one.also(other) for one, other in combinations(ONE_OF_EACH, 2))
+
+PER_MODEL = {"embedding_scale", "embedding_factor", "final_norm", "final_softcap", "unembedding_seed"}
+PARTS = {"without_heads", "without_neurons"}
 
 
-def unscaled_rows(hf: PreTrainedModel, call: dict[str, Any]) -> None:
-    ids = call.pop("input_ids")
-    call["inputs_embeds"] = hf.model.embed_tokens.weight[ids]
+def changed(edits: gv.Edits) -> set[str]:
+    return {field.name for field in fields(edits) if getattr(edits, field.name) != field.default}
 
 
-def no_norms(hf: PreTrainedModel, call: dict[str, Any]) -> None:
-    for layer in hf.model.layers:
-        for name, _ in list(layer.named_children()):
-            if name.endswith("layernorm"):
-                setattr(layer, name, nn.Identity())
+IN_LAYERS = tuple(edits for edits in ALONE if not changed(edits) & (PER_MODEL | PARTS))
+
+# Without norms the stream of the tiny models leaves what float32 can hold; without what a sublayer was given, rounding
+# grows from layer to layer. Smaller weights bear both.
+NEED_CALM = {"norms", "attention_norms", "mlp_norms", "attention_residual", "mlp_residual"}
+
+by_text = {"ids": gv.Edits.to_text}
 
 
-def no_attention(hf: PreTrainedModel, call: dict[str, Any]) -> None:
-    for layer in hf.model.layers:
-        layer.self_attn.o_proj.weight.zero_()
+def families_in_turn(several: Sequence[gv.Edits]) -> list[Any]:
+    """Each in one family only."""
+    return [
+        pytest.param(family, edits, id=f"{family}-{edits.to_text()}")
+        for family, edits in zip(cycle(FAMILIES), several, strict=False)
+    ]
 
 
-def no_mlp(hf: PreTrainedModel, call: dict[str, Any]) -> None:
-    for layer in hf.model.layers:
-        layer.mlp.down_proj.weight.zero_()
+@dataclass(frozen=True)
+class Subject:
+    """A tiny model, and what the plain Gemma needs to run the same checkpoint."""
+
+    model: gv.Model
+    weights: Weights
+    config: PreTrainedConfig
+
+    def plain(self, cap: gv.Capture) -> Pass:
+        return run_plain(self.weights, self.config, cap.token_ids, cap.edits)
 
 
-def everything_is_seen(hf: PreTrainedModel, call: dict[str, Any]) -> None:
-    n = call["input_ids"].shape[1]
-    nothing_hidden = torch.zeros(1, 1, n, n)
-    kinds = set(getattr(hf.config, "layer_types", None) or ())
-    call["attention_mask"] = dict.fromkeys(kinds, nothing_hidden) if kinds else nothing_hidden
-
-
-def nothing_is_turned(hf: PreTrainedModel, call: dict[str, Any]) -> None:
-    turn = hf.model.rotary_emb.forward
-
-    def no_turn(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        cos, _ = turn(*args, **kwargs)
-        return torch.full_like(cos, 1), torch.full_like(cos, 0)
-
-    hf.model.rotary_emb.forward = no_turn
-
-
-def no_final_norm(hf: PreTrainedModel, call: dict[str, Any]) -> None:
-    hf.model.norm = nn.Identity()
-
-
-SURGERY: dict[str, Surgery] = {
-    "embedding_scale": unscaled_rows,
-    "norms": no_norms,
-    "attention": no_attention,
-    "causal_mask": everything_is_seen,
-    "rope": nothing_is_turned,
-    "mlp": no_mlp,
-    "final_norm": no_final_norm,
-}
-
-
-def operated(folder: Path, ids: Tensor, steps: tuple[str, ...]) -> tuple[list[Tensor], Tensor]:
-    """What each layer gives, and the logits, of a model on which the steps were left out by hand."""
-    hf = load_reference(folder)
-    call: dict[str, Any] = {"input_ids": ids[None], "use_cache": False}
-    streams: list[Tensor] = []
-    with torch.no_grad():
-        for step in sorted(steps, key=STEPS[::-1].index):  # the embedding last: it takes the ids out of the call
-            SURGERY[step](hf, call)
-        for layer in hf.model.layers:
-            layer.register_forward_hook(lambda _, __, output: streams.append(output[0]))
-        logits = hf(**call).logits[0]
-    return streams, logits
+def load_subject(folder: Path) -> Subject:
+    return Subject(load_tiny(folder), load_file(folder / "model.safetensors"), AutoConfig.from_pretrained(folder))
 
 
 @pytest.fixture(scope="module")
-def calm_checkpoints(tiny_checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The tiny models with smaller weights: without norms the stream of the others leaves what float32 can hold."""
+def wild(tiny_checkpoints: dict[str, Path]) -> dict[str, Subject]:
+    """The tiny models."""
+    return {family: load_subject(folder) for family, folder in tiny_checkpoints.items()}
+
+
+@pytest.fixture(scope="module")
+def calm(tiny_checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Subject]:
+    """The same with smaller weights."""
     root = tmp_path_factory.mktemp("calm")
     for family, folder in tiny_checkpoints.items():
         weights = load_file(shutil.copytree(folder, root / family) / "model.safetensors")
-        calm = {name: 0.25 * weight for name, weight in weights.items()}
-        save_file(calm, root / family / "model.safetensors", {"format": "pt"})
-    return {family: root / family for family in tiny_checkpoints}
+        smaller = {name: 0.25 * weight for name, weight in weights.items()}
+        save_file(smaller, root / family / "model.safetensors", {"format": "pt"})
+    return {family: load_subject(root / family) for family in tiny_checkpoints}
 
 
 @pytest.fixture(scope="module")
-def calm_models(calm_checkpoints: dict[str, Path]) -> dict[str, gv.Model]:
-    return {family: load_tiny(folder) for family, folder in calm_checkpoints.items()}
+def for_long_texts(tiny_for_long_texts: Path) -> Subject:
+    return load_subject(tiny_for_long_texts)
 
 
-def assert_same(cap: gv.Capture, streams: list[Tensor], logits: Tensor) -> None:
-    pairs = [(cap.resid_post(layer), stream) for layer, stream in enumerate(streams)]
-    for ours, by_hand in [*pairs, (cap.logits(range(len(cap))), logits)]:
-        torch.testing.assert_close(ours, by_hand, rtol=1e-4, atol=1e-5 * by_hand.abs().max().item())
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
-CHOICES = [(), *((step,) for step in STEPS), *combinations(STEPS, 2), STEPS]
+SubjectFor = Callable[[str, gv.Edits], Subject]
 
 
-@pytest.mark.parametrize("steps", CHOICES, ids=lambda steps: "+".join(steps) or "nothing")
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_step_left_out_is_left_out(family: str, steps: tuple[str, ...], request: pytest.FixtureRequest) -> None:
-    size = "calm" if "norms" in steps else "tiny"
-    model = request.getfixturevalue(f"{size}_models")[family]
-    cap = model.capture(PROMPT, gv.Edits(**dict.fromkeys(steps, False)))
-    assert cap.logits([-1]).isfinite().all()
-    assert_same(cap, *operated(request.getfixturevalue(f"{size}_checkpoints")[family], cap.token_ids, steps))
+@pytest.fixture
+def subject_for(wild: dict[str, Subject], calm: dict[str, Subject]) -> SubjectFor:
+    return lambda family, edits: (calm if changed(edits) & NEED_CALM else wild)[family]
 
 
-@pytest.mark.parametrize("step", [*STEPS, *NORM_KINDS])
-def test_every_step_matters(tiny: gv.Model, step: str) -> None:
-    without = tiny.capture(PROMPT, gv.Edits(**{step: False})).logits([-1])
-    assert not torch.allclose(without, tiny.capture(PROMPT).logits([-1]), atol=1e-2)
+def assert_close(ours: Tensor, plain: Tensor) -> None:
+    assert plain.isfinite().all()
+    torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5 * plain.abs().max().item())
+
+
+def assert_plain(cap: gv.Capture, plain: Pass) -> None:
+    assert_close(cap.resid_pre(0), plain.streams[0])
+    for layer, (stream, pattern) in enumerate(zip(plain.streams[1:], plain.patterns, strict=True)):
+        assert_close(cap.resid_post(layer), stream)
+        assert_close(cap.attention(layer).pattern, pattern)
+    assert_close(cap.logits(range(len(cap))), plain.logits)
+
+
+def assert_replayed(cap: gv.Capture) -> None:
+    for layer in range(N_LAYERS):
+        assert torch.equal(cap.replayed_resid_post(layer), cap.resid_post(layer))
+
+
+@pytest.mark.parametrize("layers", [None, frozenset({1}), frozenset({2})], ids=["all", "layer 1", "layer 2"])
+@pytest.mark.parametrize("edits", ALONE, **by_text)
+def test_a_change_alone(family: str, edits: gv.Edits, layers: frozenset[int] | None, subject_for: SubjectFor) -> None:
+    subject = subject_for(family, edits)
+    cap = subject.model.capture(PROMPT, replace(edits, layers=layers))
+    assert_plain(cap, subject.plain(cap))
+    assert_replayed(cap)
+
+
+@pytest.mark.parametrize("edits", TOGETHER, **by_text)
+def test_many_changes_together(family: str, edits: gv.Edits, subject_for: SubjectFor) -> None:
+    subject = subject_for(family, edits)
+    for layers in (None, frozenset({0, 2})):
+        cap = subject.model.capture(PROMPT, replace(edits, layers=layers))
+        assert_plain(cap, subject.plain(cap))
+        assert_replayed(cap)
+
+
+@pytest.mark.parametrize(("family", "edits"), families_in_turn(PAIRS))
+def test_two_changes_together(family: str, edits: gv.Edits, subject_for: SubjectFor) -> None:
+    subject = subject_for(family, edits)
+    cap = subject.model.capture(PROMPT, edits)
+    assert_plain(cap, subject.plain(cap))
+
+
+@pytest.mark.parametrize(("family", "edits"), families_in_turn(ALONE + TOGETHER))
+def test_a_capture_that_goes_on_from_an_earlier_one(family: str, edits: gv.Edits, subject_for: SubjectFor) -> None:
+    subject = subject_for(family, edits)
+    earlier = subject.model.capture(PROMPT[:-20], edits)
+    cap = subject.model.capture(PROMPT, edits, earlier=[earlier])
+    assert_plain(cap, subject.plain(cap))
+
+
+def test_all_steps_are_tested() -> None:
+    every = {field.name for field in fields(gv.Edits)} - {"layers"}
+    assert {name for edits in ONE_OF_EACH for name in changed(edits)} == every
+    # Each by itself, but for what stands in the place of something that is left out.
+    assert {name for edits in ONE_OF_EACH if len(changed(edits)) == 1 for name in changed(edits)} == every - {"removal"}
+
+
+# A shift turns queries and keys alike, and what a removal would leave is only seen where something is removed.
+NEUTRAL = ({"rope_shift"}, {"removal"})
+
+
+@pytest.mark.parametrize("edits", [edits for edits in ALONE if changed(edits) not in NEUTRAL], **by_text)
+def test_every_change_matters(edits: gv.Edits, subject_for: SubjectFor) -> None:
+    """To the logits of one family at least, by far more than what the comparisons let pass."""
+    differences = []
+    for family in FAMILIES:
+        model = subject_for(family, edits).model
+        own, other = (model.capture(PROMPT, these).logits([-1]) for these in (gv.Edits(), edits))
+        differences.append((own - other).abs().max() / own.abs().max())
+    assert max(differences) > 1e-4
+
+
+ROTATIONS = tuple(edits for edits in (*ALONE, *TOGETHER) if any(name.startswith("rope_") for name in changed(edits)))
+
+
+@pytest.mark.parametrize("edits", ROTATIONS, **by_text)
+def test_queries_and_keys_are_turned_by_the_positions_they_are_given(
+    family: str, edits: gv.Edits, wild: dict[str, Subject]
+) -> None:
+    """Patterns do not tell: a shift leaves them as they are."""
+    subject = wild[family]
+    cap = subject.model.capture(PROMPT, edits)
+    for layer in range(N_LAYERS):
+        attention = cap.attention(layer)
+        assert_close(attention.rot_k, rotate(attention.k, layer, subject.config, edits))
+        if not edits.queries_from:
+            assert_close(attention.rot_q, rotate(attention.q, layer, subject.config, edits))
+
+
+@pytest.mark.parametrize("edits", [gv.Edits(), gv.Edits(rope=False), *ROTATIONS], **by_text)
+def test_a_model_for_long_texts_keeps_turning_more_slowly(edits: gv.Edits, for_long_texts: Subject) -> None:
+    cap = for_long_texts.model.capture(PROMPT, edits)
+    assert_plain(cap, for_long_texts.plain(cap))
+
+
+@pytest.mark.parametrize(("family", "edits"), families_in_turn(ALONE + TOGETHER))
+def test_generated_tokens_are_those_that_the_plain_gemma_finds_likeliest(
+    family: str, edits: gv.Edits, subject_for: SubjectFor
+) -> None:
+    subject = subject_for(family, edits)
+    cap = subject.model.capture(PROMPT, edits)
+    ids = cap.token_ids
+    for token in generate(cap, Sampling(temperature=0), 3):
+        logits = run_plain(subject.weights, subject.config, ids, edits).logits[-1]
+        assert_close(logits[token.id], logits.max())
+        ids = torch.cat([ids, torch.tensor([token.id])])
+    assert len(ids) > len(cap)
+
+
+@pytest.mark.parametrize(("family", "edits"), families_in_turn(ALONE + TOGETHER))
+def test_every_view_of_the_output_is_of_the_edited_one(family: str, edits: gv.Edits, subject_for: SubjectFor) -> None:
+    cap = subject_for(family, edits).model.capture(PROMPT, edits)
+    logits, target = cap.logits(range(len(cap))), 300
+    probabilities = logits.softmax(-1)
+    assert cap.top_k(3).logits[0] == pytest.approx(logits[-1].max().item(), rel=1e-4)
+    assert_close(cap.ranking(torch.full((len(cap),), target)).target_probabilities, probabilities[:, target])
+    assert_close(cap.lens(-1, target).target_probabilities[-1], probabilities[-1, target])
+    soft_capped = cap.model.spec.final_softcap is not None and edits.final_softcap
+    if not soft_capped:
+        assert_close(cap.direct_logits(cap.resid_post(-1)[[-1]], -1)[0], logits[-1])
+
+
+@pytest.mark.parametrize(("family", "edits"), families_in_turn(ALONE + TOGETHER))
+def test_what_the_heads_add_sums_to_what_attention_adds(family: str, edits: gv.Edits, subject_for: SubjectFor) -> None:
+    cap = subject_for(family, edits).model.capture(PROMPT, edits)
+    for layer in range(N_LAYERS):
+        out = cap.attention(layer).out[-1]
+        heads = cap.head_outputs(layer, -1)
+        torch.testing.assert_close(heads.sum(0), out, rtol=1e-3, atol=1e-5 * heads.abs().max().item())
+
+
+@pytest.mark.parametrize(("family", "edits"), families_in_turn(IN_LAYERS))
+def test_a_change_is_made_in_the_chosen_layers_only(family: str, edits: gv.Edits, subject_for: SubjectFor) -> None:
+    """Bit for bit, where the plain Gemma tells it up to rounding."""
+    model = subject_for(family, edits).model
+
+    def streams(edits: gv.Edits) -> list[Tensor]:
+        cap = model.capture(PROMPT, edits)
+        return [cap.resid_post(layer) for layer in range(N_LAYERS)]
+
+    untouched, everywhere = streams(gv.Edits()), streams(edits)
+    assert all(map(torch.equal, streams(edits.only_in()), untouched))
+    assert all(map(torch.equal, streams(edits.only_in(*range(N_LAYERS))), everywhere))
+    assert torch.equal(streams(edits.only_in(0))[0], everywhere[0])
+    assert all(map(torch.equal, streams(edits.only_in(2))[:2], untouched[:2]))
 
 
 def test_no_edits_change_not_one_bit(tiny: gv.Model) -> None:
     plain, edited = tiny.capture(PROMPT), tiny.capture(PROMPT, gv.Edits())
     assert torch.equal(plain.logits(range(len(plain))), edited.logits(range(len(plain))))
-    for layer in range(tiny.spec.n_layers):
+    for layer in range(N_LAYERS):
         assert torch.equal(plain.resid_post(layer), edited.resid_post(layer))
 
 
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_replayed_layer_leaves_out_the_same(family: str, step: str, calm_models: dict[str, gv.Model]) -> None:
-    cap = calm_models[family].capture(PROMPT, gv.Edits(**{step: False}))
-    for layer in range(cap.model.spec.n_layers):
-        assert torch.equal(cap.replayed_resid_post(layer), cap.resid_post(layer))
-        pattern = cap.attention(layer).pattern
-        torch.testing.assert_close(pattern.sum(-1), torch.ones(pattern.shape[:2]))
-
-
-IN_LAYERS = tuple(step for step in STEPS if step not in ("embedding_scale", "final_norm"))
-
-
-@pytest.mark.parametrize("step", [*IN_LAYERS, *NORM_KINDS])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_step_is_left_out_in_the_chosen_layers_only(family: str, step: str, calm_models: dict[str, gv.Model]) -> None:
-    model = calm_models[family]
-
-    def streams(layers: frozenset[int] | None) -> list[Tensor]:
-        cap = model.capture(PROMPT, gv.Edits(**{step: False}, layers=layers))  # type: ignore[arg-type]
-        assert torch.equal(cap.replayed_resid_post(1), cap.resid_post(1))
-        return [cap.resid_post(layer) for layer in range(4)]
-
-    plain = model.capture(PROMPT)
-    untouched = [plain.resid_post(layer) for layer in range(4)]
-    everywhere = streams(None)
-    assert all(map(torch.equal, streams(frozenset()), untouched))
-    assert all(map(torch.equal, streams(frozenset(range(4))), everywhere))
-    assert torch.equal(streams(frozenset({0}))[0], everywhere[0])
-    in_the_third = streams(frozenset({2}))
-    assert all(map(torch.equal, in_the_third[:2], untouched[:2]))
-    assert not torch.equal(in_the_third[2], untouched[2])
+def test_without_attention_and_mlps_the_embedding_goes_straight_to_the_output(
+    family: str, wild: dict[str, Subject]
+) -> None:
+    subject = wild[family]
+    cap = subject.model.capture(PROMPT, gv.Edits(attention=False, mlp=False))
+    for layer in range(N_LAYERS):
+        assert torch.equal(cap.resid_post(layer), cap.resid_pre(0))
+    rows = subject.weights["model.embed_tokens.weight"][cap.token_ids]
+    assert_close(cap.resid_post(-1), rows * 48**0.5)
 
 
 def test_the_norms_of_one_kind_of_sublayer_are_left_out(tiny: gv.Model) -> None:
@@ -185,89 +357,148 @@ def test_the_norms_of_one_kind_of_sublayer_are_left_out(tiny: gv.Model) -> None:
     assert torch.equal(no_mlp_norms.attention(0).input, tiny.capture(PROMPT).attention(0).input)
 
 
-def test_the_norms_of_both_kinds_are_all_norms(calm_models: dict[str, gv.Model]) -> None:
-    for model in calm_models.values():
-        both = model.capture(PROMPT, gv.Edits(attention_norms=False, mlp_norms=False))
-        assert torch.equal(both.resid_post(3), model.capture(PROMPT, gv.Edits(norms=False)).resid_post(3))
-
-
-class Applied(nn.Module):
-    def __init__(self, function: Callable[[Tensor], Tensor]):
-        super().__init__()
-        self.forward = function
-
-
-def other_function(function: Callable[[Tensor], Tensor]) -> Surgery:
-    def surgery(hf: PreTrainedModel, call: dict[str, Any]) -> None:
-        for layer in hf.model.layers:
-            layer.mlp.act_fn = Applied(function)
-
-    return surgery
-
-
-def other_positions(change: Callable[[Tensor], Tensor]) -> Surgery:
-    def surgery(hf: PreTrainedModel, call: dict[str, Any]) -> None:
-        turn = hf.model.rotary_emb.forward
-        hf.model.rotary_emb.forward = lambda x, position_ids, *kind: turn(x, change(position_ids), *kind)
-
-    return surgery
-
-
-CHANGES: dict[gv.Edits, Surgery] = {
-    gv.Edits(rope_shift=7): other_positions(lambda positions: positions + 7),
-    gv.Edits(rope_stretch=0.5): other_positions(lambda positions: positions / 2),
-    gv.Edits(rope_shift=3, rope_stretch=2.0): other_positions(lambda positions: positions * 2 + 3),
-    gv.Edits(activation="relu"): other_function(lambda gate: gate.clamp_min(0)),
-    gv.Edits(activation="identity"): other_function(lambda gate: gate),
-    gv.Edits(activation="gelu_exact"): other_function(lambda gate: gate * (1 + torch.erf(gate / 2**0.5)) / 2),
-    gv.Edits(gate=False): other_function(torch.ones_like),
-}
-
-
-def changed_fields(edits: gv.Edits) -> dict[str, object]:
-    return {name: value for name, value in vars(edits).items() if value != getattr(gv.Edits(), name)}
-
-
-@pytest.mark.parametrize("edits", CHANGES, ids=lambda edits: str(changed_fields(edits)))
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_step_done_otherwise_is_done_so_in_every_layer(
-    family: str, edits: gv.Edits, tiny_models: dict[str, gv.Model], tiny_checkpoints: dict[str, Path]
-) -> None:
-    cap = tiny_models[family].capture(PROMPT, edits)
-    hf = load_reference(tiny_checkpoints[family])
-    CHANGES[edits](hf, {})
-    with torch.no_grad():
-        by_hand = hf(input_ids=cap.token_ids[None], use_cache=False, output_hidden_states=True)
-    for layer in range(4):
-        assert torch.equal(cap.replayed_resid_post(layer), cap.resid_post(layer))
-        if layer < 3:  # the last one is given after the final norm
-            expected = by_hand.hidden_states[layer + 1][0]
-            torch.testing.assert_close(
-                cap.resid_post(layer), expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item()
-            )
-    torch.testing.assert_close(cap.logits(range(len(cap))), by_hand.logits[0], rtol=1e-3, atol=1e-3)
-    elsewhere = tiny_models[family].capture(PROMPT, edits.only_in())
-    assert torch.equal(elsewhere.resid_post(3), tiny_models[family].capture(PROMPT).resid_post(3))
-
-
-def test_all_steps_are_tested() -> None:
-    changed = {name for edits in CHANGES for name in changed_fields(edits)}
-    assert {field.name for field in fields(gv.Edits)} == {*STEPS, *NORM_KINDS, *changed, "layers"}
-
-
 def test_edits_are_values() -> None:
     edits = gv.Edits(rope=False, norms=False)
     assert {edits: 1}[gv.Edits(norms=False, rope=False)] == 1
     assert gv.Edits() != edits
     assert gv.Edits(rope=False, layers=frozenset({1})) != gv.Edits(rope=False)
     assert gv.Edits(rope=False).only_in(1, 2) == gv.Edits(rope=False, layers=frozenset({1, 2}))
+    assert len({*ALONE, *TOGETHER}) == len(ALONE + TOGETHER)  # all hashable, none twice
     with pytest.raises(FrozenInstanceError):
         edits.rope = True  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("edits", [gv.Edits(pattern="uniform"), gv.Edits(attention_temperature=1e300)])
-def test_even_attention_reads_the_mean_of_the_values_it_sees(tiny: gv.Model, edits: gv.Edits) -> None:
-    cap = tiny.capture(PROMPT, edits)
+@pytest.mark.parametrize("layers", [None, frozenset(), frozenset({3}), frozenset({0, 10, 2})])
+def test_edits_are_read_from_their_text(layers: frozenset[int] | None) -> None:
+    for edits in (gv.Edits(), *ALONE, *TOGETHER, *PAIRS):
+        in_layers = replace(edits, layers=layers)
+        assert gv.Edits.from_text(in_layers.to_text()) == in_layers
+
+
+def test_the_text_is_short_and_fit_for_a_link() -> None:
+    assert gv.Edits().to_text() == ""
+    assert gv.Edits(rope=False, layers=frozenset({4, 3})).to_text() == "rope-off~layers-3_4"
+    for edits in (*ALONE, *TOGETHER):
+        assert re.fullmatch(r"[A-Za-z0-9_.~-]+", edits.to_text())  # nothing that an address would write as %2B
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nonsense",
+        "-",
+        "rope",
+        "rope-maybe",
+        "Rope-off",
+        "<b>-off",
+        "window-",
+        "window-three",
+        "window-0",
+        "window-2.5",
+        "layers-a_b",
+        "layers-1x2",
+        "queries_from-1",
+        "queries_from-1x2x3",
+        "queries_from-0x1_0x2",
+        "without_heads-0",
+        "without_neurons-0xx1",
+        "embedding_factor-nan",
+        "embedding_factor-inf",
+        "attention_temperature-0",
+        "attention_temperature--1",
+        "attention_temperature-nan",
+        "rope_theta-1",
+        "rope_theta-inf",
+        "rope_stretch-nan",
+        "rope_shift-1.5",
+        "rope_shuffle--1",
+        f"unembedding_seed-{2**31}",
+        "weight_bits-3",
+        "pattern-square",
+        "activation-swish",
+        "removal-median",
+        "window-" + 5000 * "9",
+    ],
+)
+def test_a_text_that_says_nothing_possible_is_refused_with_a_sentence(text: str) -> None:
+    with pytest.raises(EditsError) as refused:
+        gv.Edits.from_text(text)
+    assert_sentence(str(refused.value))
+    with pytest.raises(EditsError):
+        gv.Edits.from_text(f"rope-off~{text}")
+
+
+@pytest.mark.parametrize(
+    "extreme",
+    [
+        {"attention_temperature": 1e-300},
+        {"attention_temperature": 1e300},
+        {"embedding_factor": 1e300},
+        {"rope_stretch": 1e300},
+        {"rope_shift": 10**30},
+        {"rope_shift": -(10**30)},
+        {"window": 10**30},
+    ],
+    ids=str,
+)
+def test_numbers_that_no_model_could_run_with_are_refused(extreme: dict[str, float]) -> None:
+    with pytest.raises(EditsError) as refused:
+        gv.Edits(**extreme)  # type: ignore[arg-type]
+    assert_sentence(str(refused.value))
+
+
+@pytest.mark.parametrize(
+    ("edits", "what"),
+    [
+        (gv.Edits(rope=False, layers=frozenset({4})), "layer 4"),
+        (gv.Edits(rope=False, layers=frozenset({-1})), "layer -1"),
+        (gv.Edits(without_heads=frozenset({(0, 6)})), "head 6"),
+        (gv.Edits(without_heads=frozenset({(4, 0)})), "layer 4"),
+        (gv.Edits(queries_from=((6, 0),)), "head 6"),
+        (gv.Edits(queries_from=((0, -1),)), "head -1"),
+        (gv.Edits(without_neurons=frozenset({(0, 80)})), "neuron 80"),
+        (gv.Edits(without_neurons=frozenset({(7, 0)})), "layer 7"),
+    ],
+    ids=str,
+)
+def test_places_that_a_model_does_not_have_are_refused(tiny: gv.Model, edits: gv.Edits, what: str) -> None:
+    with pytest.raises(EditsError, match=f"has no {what}:") as refused:
+        tiny.capture(PROMPT, edits)
+    assert_sentence(str(refused.value))
+
+
+def assert_sentence(message: str) -> None:
+    assert message[0].isupper()
+    assert message.endswith(".")
+    assert len(message) < 250
+
+
+def test_edits_are_joined() -> None:
+    assert gv.Edits(rope=False).also(gv.Edits(mlp=False)) == gv.Edits(rope=False, mlp=False)
+    assert gv.Edits(window=3, rope=False).also(gv.Edits(window=5)) == gv.Edits(window=5, rope=False)
+    first, second = frozenset({(0, 1)}), frozenset({(2, 3)})
+    assert gv.Edits(without_heads=first).also(gv.Edits(without_heads=second)).without_heads == first | second
+    assert gv.Edits(without_neurons=first).also(gv.Edits(without_neurons=second)).without_neurons == first | second
+    for edits in ALONE:
+        assert edits.also(gv.Edits()) == gv.Edits().also(edits) == edits.also(edits) == edits
+
+
+def test_edits_are_joined_in_the_layers_they_act_in() -> None:
+    in_one = gv.Edits(rope=False).only_in(1)
+    assert in_one.also(gv.Edits(mlp=False).only_in(1)) == gv.Edits(rope=False, mlp=False).only_in(1)
+    # What belongs to no layer, or names its own, goes with any.
+    for anywhere in (gv.Edits(final_norm=False), gv.Edits(without_heads=frozenset({(2, 0)}))):
+        assert in_one.also(anywhere).layers == anywhere.also(in_one).layers == frozenset({1})
+        assert in_one.also(anywhere).changes.keys() == {"rope", "layers", *anywhere.changes}
+    for elsewhere in (gv.Edits(mlp=False), gv.Edits(mlp=False).only_in(2)):
+        for one, other in ((in_one, elsewhere), (elsewhere, in_one)):
+            with pytest.raises(EditsError, match="different layers") as refused:
+                one.also(other)
+            assert_sentence(str(refused.value))
+
+
+def test_even_attention_reads_the_mean_of_the_values_it_sees(tiny: gv.Model) -> None:
+    cap = tiny.capture(PROMPT, gv.Edits(pattern="uniform"))
     for layer in range(tiny.spec.n_layers):
         values, window = cap.attention(layer), tiny.spec.window(layer) or len(cap)
         v = values.v.repeat_interleave(tiny.spec.group_size, 0)  # [head, position, d_head]

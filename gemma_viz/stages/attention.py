@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import max_pool2d
 
+from gemma_viz.attention import AttentionRule
 from gemma_viz.capture import Attention, Capture
 from gemma_viz.stages import Check, Floats, around, check, to_numpy
 from gemma_viz.steps import attention as attention_step
@@ -46,7 +47,8 @@ class Query:
 
     q, z: float32 [d_head], the query after RoPE, and what the head read
     dots: float32 [key], q . k for every token of the prompt, hidden ones too
-    scores: float32 [key], the same, scaled (Gemma 2: soft-capped); -inf where the query may not look
+    rule: AttentionRule, by which they become
+    scores: float32 [key], scaled (Gemma 2: soft-capped); -inf where the query may not look
     weights: float32 [key], softmax of the scores, sum to 1
     value_norms: float32 [key], length of each token's value: a large weight on a short value moves little
     strongest: int [k], the keys it reads most, by weight, at most `KEYS_SHOWN`
@@ -56,6 +58,7 @@ class Query:
     q: Floats
     z: Floats
     dots: Floats
+    rule: AttentionRule
     scores: Floats
     weights: Floats
     value_norms: Floats
@@ -117,6 +120,7 @@ def query(cap: Capture, layer: int, head: int, position: int) -> Query:
         q=to_numpy(values.rot_q[head, position]),
         z=to_numpy(values.z[head, position]),
         dots=to_numpy(values.rot_k[kv_head] @ values.rot_q[head, position]),
+        rule=values.rule,
         scores=to_numpy(scores),
         weights=to_numpy(weights),
         value_norms=to_numpy(values.v[kv_head].norm(dim=-1)),

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from torch import Tensor
 
-from gemma_viz.capture import Capture, norm_factors
+from gemma_viz.capture import Capture
 from gemma_viz.stages import Floats, to_numpy
 from gemma_viz.stages.output import raw_logits
 
@@ -42,6 +41,7 @@ class Split:
 
     embedding: float; heads: float32 [layer, head]; mlps: float32 [layer]
     total: float, the sum of all of them; logit: float, what the model itself has
+    is_sum: bool, whether every part is added to the stream: not so where a residual connection is left out
     """
 
     embedding: float
@@ -49,6 +49,7 @@ class Split:
     mlps: Floats
     total: float
     logit: float
+    is_sum: bool
 
     @property
     def is_finite(self) -> bool:
@@ -81,10 +82,10 @@ def split(cap: Capture, position: int, added: Sequence[Additions], token: int, o
     added: the `additions` of all layers
     """
     logits = raw_logits(cap, position)
-    direction = _direction(cap, position, token)
+    direction = cap.logit_direction(position, token)
     logit = float(logits[token])
     if other is not None:
-        direction = direction - _direction(cap, position, other)
+        direction = direction - cap.logit_direction(position, other)
         logit -= float(logits[other])
     toward = direction.numpy()
     embedding = float(to_numpy(cap.resid_pre(0)[position]) @ toward)
@@ -96,11 +97,5 @@ def split(cap: Capture, position: int, added: Sequence[Additions], token: int, o
         mlps=mlps.astype(np.float32),
         total=float(embedding + heads.sum() + mlps.sum()),
         logit=logit,
+        is_sum=cap.edits.attention_residual and cap.edits.mlp_residual,
     )
-
-
-def _direction(cap: Capture, position: int, token: int) -> Tensor:
-    """What a logit is the product of the unnormed stream with: float64 [d_model]."""
-    hf = cap.model.hf
-    factors = norm_factors(hf.model.norm, cap.resid_post(-1)[position])
-    return factors.double() * hf.lm_head.weight.detach()[token].double().cpu()

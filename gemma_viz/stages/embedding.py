@@ -97,7 +97,7 @@ def embedding(cap: Capture) -> Embedding:
         raw_norm=to_numpy(rows.norm(dim=-1)),
         scaled_norm=to_numpy(cap.resid_pre(0).norm(dim=-1)),
         attention_norm=to_numpy((cap.resid_mid(0) - cap.resid_pre(0)).norm(dim=-1)),
-        scale=cap.model.spec.embedding_scale,
+        scale=cap.embedding_factor,
     )
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gemma_viz.capture import Capture, norm_factors
+from gemma_viz.capture import Capture
 from gemma_viz.edits import UNCHANGED, Edits
 from gemma_viz.instrument import Run, norm_before_mlp, running
 from gemma_viz.linear import linear
@@ -95,14 +95,8 @@ def reads(model: Model, layer: int, neuron: int, k: int = 8) -> Reads:
 
 def writes(cap: Capture, layer: int, neuron: int, position: int, k: int = 8) -> Writes:
     """Which tokens a neuron raises and lowers directly, with the scales of one position of the prompt."""
-    model, values = cap.model, cap.mlp(layer)
-    module = model.hf.model.layers[layer]
-    direction = module.mlp.down_proj.weight[:, neuron].detach().float().cpu()  # [d_model]
-    if model.spec.post_norms:
-        direction = direction * norm_factors(module.post_feedforward_layernorm, values.projected[position])
-    direction = direction * norm_factors(model.hf.model.norm, cap.resid_post(-1)[position])
-    logits = _with_all_rows(model.hf.lm_head.weight.detach(), direction[None].to(model.device))[0]
-    return Writes(extremes(model, logits - logits.mean(), k), float(values.act[position, neuron]))
+    logits = cap.direct_logits(cap.neuron_output(layer, neuron, position)[None], position)[0]
+    return Writes(extremes(cap.model, logits - logits.mean(), k), float(cap.mlp(layer).act[position, neuron]))
 
 
 def strongest_in_prompt(cap: Capture, act: Floats) -> tuple[Firing, ...]:

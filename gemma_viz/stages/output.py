@@ -90,6 +90,11 @@ class BothEnds:
     product: float
     logit: float
 
+    @property
+    def is_one_row(self) -> bool:
+        """Whether the two rows are alike, as in a tied model."""
+        return bool((self.embedding_row == self.unembedding_row).all())
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -145,7 +150,7 @@ def sharpness(cap: Capture, position: int) -> tuple[Sharpness, Sharpness]:
 
 def soft_cap(cap: Capture, position: int) -> SoftCap | None:
     """The final soft-cap on some logits, evenly spread over their ranks; None for a model without one."""
-    softcap = cap.model.spec.final_softcap
+    softcap = cap.model.spec.final_softcap if cap.edits.final_softcap else None
     if softcap is None:
         return None
     before, after = raw_logits(cap, position), cap.logits([position])[0]  # [vocab_size]
@@ -163,11 +168,11 @@ def both_ends(cap: Capture, position: int, token: int) -> BothEnds:
     """A token's row as what enters the stream and as what makes its logit after a position."""
     model = cap.model
     normed = cap.final_norm()[position]
-    row = model.hf.lm_head.weight.detach()[token].float().cpu()
+    row = cap.unembedding_row(token)
     return BothEnds(
         embedding_row=to_numpy(model.embedding[token]),
         unembedding_row=to_numpy(row),
-        scale=model.spec.embedding_scale,
+        scale=cap.embedding_factor,
         normed=to_numpy(normed),
         product=float(row.double() @ normed.double()),
         logit=float(raw_logits(cap, position)[token]),

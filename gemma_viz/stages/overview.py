@@ -11,6 +11,7 @@ from gemma_viz.stages import rms
 class Overview:
     """spec: ModelSpec; n_characters, n_positions: int; position: int, the token that the scales below belong to
 
+    embedding_factor: float, what its row is multiplied with
     raw_rms, embedded_rms: float, RMS of the token's row as stored and after the rescaling
     first_layer_rms, last_rms, normed_rms: float, RMS of its stream after the first and the last layer and after the
         final norm
@@ -22,6 +23,7 @@ class Overview:
     n_positions: int
     position: int
     token_id: int
+    embedding_factor: float
     raw_rms: float
     embedded_rms: float
     first_layer_rms: float
@@ -38,6 +40,7 @@ def overview(cap: Capture, position: int) -> Overview:
         n_positions=len(cap),
         position=position,
         token_id=cap.tokens[position].id,
+        embedding_factor=cap.embedding_factor,
         raw_rms=float(rms(cap.model.embedding[cap.tokens[position].id])),
         embedded_rms=float(rms(cap.resid_pre(0)[position])),
         first_layer_rms=float(rms(cap.resid_post(0)[position])),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gemma_viz.capture import Attention, Capture
-from gemma_viz.instrument import rotations
+from gemma_viz.instrument import rotations, turned_to
 from gemma_viz.stages import Check, Floats, check, to_numpy
 from gemma_viz.stages.wavelengths import layer_wavelengths, pairs
 from gemma_viz.steps import rope as rope_step
@@ -87,13 +87,13 @@ def rotation(cap: Capture, layer: int, head: int, pair: int) -> Rotation:
     """How the queries of a head, and the keys it reads, are turned in one pair of components."""
     values, spec = cap.attention(layer), cap.model.spec
     both, kv_head = [pair, pair + spec.d_head // 2], head // spec.group_size
-    wavelength = float(layer_wavelengths(cap.model, layer)[pair])
+    wavelength = float(layer_wavelengths(cap, layer)[pair])
     return Rotation(
         q=to_numpy(values.q[head][:, both]),
         rot_q=to_numpy(values.rot_q[head][:, both]),
         k=to_numpy(values.k[kv_head][:, both]),
         rot_k=to_numpy(values.rot_k[kv_head][:, both]),
-        degrees=np.arange(len(cap), dtype=np.float64) * (360 / wavelength),
+        degrees=_positions(cap, layer).numpy() * (360 / wavelength),
         wavelength=wavelength,
         kv_head=kv_head,
     )
@@ -115,7 +115,7 @@ def score_by_distance(cap: Capture, layer: int, head: int, query: int, key: int,
     def scores(queries: Tensor, keys: Tensor) -> Tensor:
         """[position], of this query and this key, put at these positions."""
         turned_q, turned_k = turned(cap, layer, q, queries), turned(cap, layer, k, keys)
-        return (turned_q * turned_k).sum(-1) * spec.attention_scale
+        return (turned_q * turned_k).sum(-1) * values.rule.scale / values.rule.temperature
 
     own_query, own_key = torch.tensor([query]), torch.tensor([key])
     as_the_model_has_it = values.scores_of(slice(head, head + 1), slice(query, query + 1), slice(key, key + 1))
@@ -127,7 +127,7 @@ def score_by_distance(cap: Capture, layer: int, head: int, query: int, key: int,
         score=float(scores(own_query, own_key)),
         moved=float(scores(own_query + shift, own_key + shift)),
         models=uncapped_score(values, head, query, key),
-        capped=float(as_the_model_has_it) if visible and spec.attention_softcap else None,
+        capped=float(as_the_model_has_it) if visible and values.rule.softcap else None,
         visible=visible,
         distances=distances.numpy(),
         scores=to_numpy(scores(furthest, furthest - distances)),
@@ -142,8 +142,15 @@ def contributions(cap: Capture, layer: int, head: int, query: int, key: int) -> 
     return Contributions(
         parts=to_numpy((pairs(rot_q) * pairs(rot_k)).sum(-1) * values.rule.scale / values.rule.temperature),
         score=uncapped_score(values, head, query, key),
-        wavelengths=layer_wavelengths(cap.model, layer),
+        wavelengths=layer_wavelengths(cap, layer),
     )
+
+
+def _positions(cap: Capture, layer: int) -> Tensor:
+    """By how many tokens' turn each token is turned: float64 [position]."""
+    edits = cap.edits.in_layer(layer)
+    positions = turned_to(torch.arange(len(cap), dtype=torch.float64)[None], edits)[0]
+    return positions / (abs(edits.rope_stretch) or 1.0)
 
 
 def turned(cap: Capture, layer: int, vector: Tensor, positions: Tensor) -> Tensor:
@@ -151,7 +158,8 @@ def turned(cap: Capture, layer: int, vector: Tensor, positions: Tensor) -> Tenso
 
     vector: float32 [d_head], before RoPE; positions: int [position]
     """
-    cos, sin = rotations(cap.model.hf, cap.model.spec, layer, vector[None, None], positions[None])
+    edits = replace(cap.edits, rope_shuffle=None)  # a random order is one of all tokens
+    cos, sin = rotations(cap.model.hf, cap.model.spec, layer, vector[None, None], positions[None], edits)
     x, y = vector.chunk(2)  # pair i is made of components i and i + d_head / 2
     return vector * cos[0] + torch.cat([-y, x]) * sin[0]
 
@@ -165,5 +173,6 @@ def uncapped_score(values: Attention, head: int, query: int, key: int) -> float:
 def check_rope(cap: Capture, layer: int) -> Check:
     """`steps.rope` against the queries that the model's attention was given."""
     values = cap.attention(layer)
-    mine = rope_step(values.q, cap.model.spec.rope_thetas[layer])
-    return check(rope_step, f"rope(q, theta), layer {layer}", mine, values.rot_q)
+    theta, slower = cap.model.spec.rope_thetas[layer], cap.model.spec.rope_factors[layer]
+    call = "rope(q, theta)" if slower == 1 else f"rope(q, theta, slower={slower:g})"
+    return check(rope_step, f"{call}, layer {layer}", rope_step(values.q, theta, slower), values.rot_q)

@@ -1,13 +1,12 @@
 """Wavelengths of RoPE: how many tokens one turn takes, and which of them each head uses."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from gemma_viz.capture import Capture
 from gemma_viz.instrument import rotations
-from gemma_viz.model import Model
 from gemma_viz.stages import Floats, to_numpy
 
 
@@ -40,23 +39,25 @@ class PairLengths:
 def wavelengths(cap: Capture) -> Wavelengths:
     """Tokens for one whole turn of each pair of components, in every kind of layer."""
     spec = cap.model.spec
-    layers = {
-        theta: tuple(i for i, t in enumerate(spec.rope_thetas) if t == theta)
-        for theta in dict.fromkeys(spec.rope_thetas)
-    }
+    thetas = [cap.edits.in_layer(layer).rope_theta or theta for layer, theta in enumerate(spec.rope_thetas)]
+    layers = {theta: tuple(i for i, t in enumerate(thetas) if t == theta) for theta in dict.fromkeys(thetas)}
     return Wavelengths(
-        wavelengths={theta: layer_wavelengths(cap.model, users[0]) for theta, users in layers.items()},
+        wavelengths={theta: layer_wavelengths(cap, users[0]) for theta, users in layers.items()},
         layers=layers,
         context_length=spec.context_length,
     )
 
 
-def layer_wavelengths(model: Model, layer: int) -> Floats:
-    """Tokens for one whole turn of each pair in a layer: float32 [pair]. Read off the model's own rotation by one."""
-    one = torch.ones(1, 1)
-    cos, sin = rotations(model.hf, model.spec, layer, one, one)  # [1, 1, d_head], both halves alike
-    radians = torch.atan2(sin, cos)[0, 0, : model.spec.d_head // 2]  # [pair], from one token to the next
-    return to_numpy(2 * torch.pi / radians)
+def layer_wavelengths(cap: Capture, layer: int) -> Floats:
+    """Tokens for one whole turn of each pair in a layer: float32 [pair]. Read off the model's own rotation by one.
+
+    Infinite where nothing turns.
+    """
+    one, edits = torch.ones(1, 1), cap.edits.in_layer(layer)
+    unmoved = replace(edits, rope_shift=0, rope_stretch=1.0, rope_shuffle=None, layers=None)
+    cos, sin = rotations(cap.model.hf, cap.model.spec, layer, one, one, unmoved)  # [1, 1, d_head], both halves alike
+    radians = torch.atan2(sin, cos)[0, 0, : cap.model.spec.d_head // 2]  # [pair], from one token to the next
+    return to_numpy(2 * torch.pi / radians / abs(edits.rope_stretch))
 
 
 def pair_lengths(cap: Capture, layer: int) -> PairLengths:
@@ -65,7 +66,7 @@ def pair_lengths(cap: Capture, layer: int) -> PairLengths:
     return PairLengths(
         q=to_numpy(pairs(values.q).norm(dim=-1).mean(1)),
         k=to_numpy(pairs(values.k).norm(dim=-1).mean(1)),
-        wavelengths=layer_wavelengths(cap.model, layer),
+        wavelengths=layer_wavelengths(cap, layer),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from gemma_viz.edits import FURTHEST, LARGEST_SEED, UNCHANGED, WEIGHT_BITS, Edits
+from gemma_viz.edits import RANGES, UNCHANGED, WEIGHT_BITS, Edits
 from gemma_viz.model import Model
 from gemma_viz.spec import ModelSpec
 from gemma_viz.ui import change, words_edits
@@ -25,11 +25,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Number:
-    """A field that holds a number. trained: what a model has there, for a field that is None by default."""
+    """A field that holds a number, from step to step a whole one where the step is one.
+
+    trained: what a model has there, for a field that is None by default
+    """
 
     label: str
     help: str
-    bounds: tuple[int, int, int] | tuple[float, float, float]  # lowest, highest, step
+    step: int | float
     trained: Callable[[ModelSpec], str] | None = None
 
 
@@ -111,38 +114,38 @@ NUMBERS = {
     "embedding_factor": Number(
         "Embedding rows times",
         "In place of √d_model.",
-        (-1e6, 1e6, 1.0),
+        1.0,
         lambda spec: f"√{spec.d_model:,} = {size(spec.embedding_scale)}",
     ),
     "window": Number(
         "Tokens that a query sees",
         "Its own included. In place of the sliding window; in a model without one, in every layer.",
-        (1, FURTHEST, 1),
+        1,
         lambda spec: f"{spec.sliding_window:,} in sliding layers" if spec.sliding_window else "all before it",
     ),
     "attention_temperature": Number(
         "Attention temperature",
         "Scores are divided by it. Below 1 a head looks more narrowly, above 1 more widely.",
-        (0.01, 1000.0, 0.1),
+        0.1,
     ),
     "rope_theta": Number(
         "Base of the wavelengths (theta)",
         "The larger, the slower turn the slow hands.",
-        (1.01, 1e12, 1000.0),
+        1000.0,
         lambda spec: " and ".join(f"{theta:,.0f}" for theta in sorted(set(spec.rope_thetas))),
     ),
-    "rope_stretch": Number("Positions times", "Stretches every distance.", (-1000.0, 1000.0, 0.1)),
-    "rope_shift": Number("Positions plus", "Moves every token on; distances stay.", (-FURTHEST, FURTHEST, 1)),
+    "rope_stretch": Number("Positions times", "Stretches every distance.", 0.1),
+    "rope_shift": Number("Positions plus", "Moves every token on; distances stay.", 1),
     "rope_shuffle": Number(
         "Positions in a random order: seed",
         "Hands the positions 0, 1, … to the tokens in a random order.",
-        (0, LARGEST_SEED, 1),
+        1,
         lambda spec: "in their own order",
     ),
     "unembedding_seed": Number(
         "Random output projection: seed",
         "A random matrix of the same scale in place of the output projection.",
-        (0, LARGEST_SEED, 1),
+        1,
         lambda spec: "the embedding table" if spec.tied else "the learned one",
     ),
 }
@@ -258,19 +261,17 @@ class _Controls:
             self._number(field, NUMBERS[field], value)
 
     def _number(self, field: str, number: Number, value: float | None) -> None:
-        low, high, step = number.bounds
-        if value is not None:  # a link may ask for more than the control would
-            low, high = min(low, value), max(high, value)
+        kind, (low, high) = type(number.step), RANGES[field]
         trained = f"as trained: {number.trained(self.model.spec)}" if number.trained else None
         self._bound(
             field,
             st.number_input,
             label=number.label,
             value=value,
-            min_value=low,
-            max_value=high,
-            step=step,
-            format=None if isinstance(step, int) else "%g",
+            min_value=kind(low),
+            max_value=kind(high),
+            step=number.step,
+            format=None if kind is int else "%g",
             placeholder=trained,
             help=number.help,
         )

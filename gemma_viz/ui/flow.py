@@ -22,7 +22,7 @@ def blocks(view: View, values: Overview, label: str) -> None:
     _block(
         view,
         "pages/2_Embedding.py",
-        f"one row of {spec.d_model:,} numbers for each token, × {spec.embedding_scale:.2f}",
+        f"one row of {spec.d_model:,} numbers for each token, × {values.embedding_factor:.2f}",
         f"RMS of {token}: {words.size(values.raw_rms)} → {words.size(values.embedded_rms)}",
     )
     _arrow(f"residual stream [{n} × {spec.d_model:,}]")

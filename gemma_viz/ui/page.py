@@ -50,7 +50,18 @@ NOTICE = Path(__file__).parents[2] / "NOTICE"
 TOKEN_DEPENDENT = ("merge", "key", "beside")  # what is shown of one token; another one begins at the default
 PROMPT_DEPENDENT = ("token", "patch", *TOKEN_DEPENDENT)
 # Their ranges differ from model to model.
-MODEL_DEPENDENT = ("layer", "head", "source", "neuron", "pair", "norm", "why", "guess", *PROMPT_DEPENDENT)
+MODEL_DEPENDENT = (
+    "layer",
+    "head",
+    "source",
+    "neuron",
+    "pair",
+    "norm",
+    "other_model",
+    "why",
+    "guess",
+    *PROMPT_DEPENDENT,
+)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gemma_viz.attention import AttentionRule
 from gemma_viz.spec import ModelSpec
 from gemma_viz.stages.attention import Query
 from gemma_viz.stages.head_output import HeadOutputs
@@ -31,8 +32,9 @@ def score_in_numbers(values: Query, labels: Sequence[str], query: int, key: int,
     summed = f"{names}, {spec.d_head} products in all, sums to q · k = **{dot:,.2f}**."
     if not math.isfinite(score):
         return f"{summed} But it lies outside of the window that this layer sees: the mask sets its score to −∞."
-    scaled = f" Times {spec.attention_scale:.4g} that is {dot * spec.attention_scale:,.2f}"
-    capped = f", soft-capped to {score:,.2f}" if spec.attention_softcap else ""
+    factor, uncapped = values.rule.scale / values.rule.temperature, values.rule.softcap is None
+    scaled = f" Times {factor:.4g} that is {dot * factor:,.2f}"
+    capped = "" if uncapped else f", soft-capped to {score:,.2f}"
     others = int(np.isfinite(values.scores).sum()) - 1
     shared = f"the softmax over it and {others:,} other{'s' if others != 1 else ''}" if others else "the softmax"
     moved = weight * values.value_norms[key]
@@ -101,8 +103,11 @@ def sharing(spec: ModelSpec) -> str:
     )
 
 
-def mask(window: int | None, n_positions: int, layer: int) -> str:
+def mask(rule: AttentionRule, n_positions: int, layer: int) -> str:
     """What the mask of a layer hides on this prompt, in Markdown."""
+    window = rule.window
+    if not rule.causal:
+        return f"In this changed model no mask hides anything in layer {layer}: every query sees every token."
     hidden = n_positions * (n_positions - 1) // 2
     said = (
         f"Scores are there for all {n_positions**2:,} pairs of tokens. Before the softmax the **causal mask** sets "

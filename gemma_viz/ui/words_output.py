@@ -76,10 +76,11 @@ def what_was_drawn(values: Choice, labels: Sequence[str], seed: int) -> str:
 
 def added_up(values: Split, before_cap: bool, dtype: str) -> str:
     """How near the sum of the parts is to the model's number, in Markdown. dtype: what the model computes in."""
+    cause = f"is what rounding in {dtype} leaves" if values.is_sum else "is there because not every part is added"
     return (
         f"The {len(values.parts):,} parts add up to **{values.total:.5f}**; the model has **{values.logit:.5f}**"
         + (" before the soft-cap" if before_cap else "")
-        + f". The difference, {abs(values.total - values.logit):.1e}, is what rounding in {dtype} leaves."
+        + f". The difference, {abs(values.total - values.logit):.1e}, {cause}."
     )
 
 

@@ -6,8 +6,17 @@ from urllib.parse import parse_qs, urlsplit
 from playwright.sync_api import ConsoleMessage, Locator, Page, expect
 
 STAGES = (
-    *("", "Tokenization", "Embedding", "Transformer_layer", "Attention", "RoPE", "MLP", "Output", "Generation"),
+    "",
+    "Tokenization",
+    "Embedding",
+    "Transformer_layer",
+    "Attention",
+    "RoPE",
+    "MLP",
+    "Output",
+    "Generation",
     "Experiments",
+    "Compare",
 )
 
 # On a deep link Streamlit's own frontend looks for the server under the page's path first, and finds it above.

@@ -20,6 +20,7 @@ CHARTS = {
     "MLP": 6,
     "Output": 3,
     "Generation": 0,
+    "Compare": 3,
     "Experiments": 0,
 }
 
@@ -29,6 +30,7 @@ PARTS = {
     "Attention": ("attention", ("query", "moves", "sharing", "mask")),
     "Output": ("output", ("norm", "choice", "parts")),
     "RoPE": ("rope", ("distance", "wavelengths", "sensitivity", "shift")),
+    "Compare": ("comparison", ("heads", "output")),
     "Experiments": ("guess=show&edits=rope-off&experiments", ("why", "own", "board")),
 }
 
@@ -416,6 +418,8 @@ def test_what_a_visitor_types_is_never_markup(app: Driver, stage: str) -> None:
         ("Output?output=norm", "Row of this word (empty: of the selected token)"),
         ("Output?output=parts", "Logit of this word (empty: of the likeliest token)"),
         ("MLP?mlp=alone", "Replace token 1 by this word"),
+        ("Compare", "Other prompt"),
+        ("Compare?comparison=heads", "Other prompt"),
     ],
 )
 def test_what_is_typed_into_the_other_boxes_is_never_markup(app: Driver, stage: str, label: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 import gemma_viz as gv
 from gemma_viz.figures import attention as draw_attention
 from gemma_viz.figures import attribution as draw_attribution
+from gemma_viz.figures import comparison as draw_comparison
 from gemma_viz.figures import embedding as draw_embedding
 from gemma_viz.figures import experiments as draw_experiments
 from gemma_viz.figures import head_output as draw_head_output
@@ -28,6 +29,7 @@ from gemma_viz.sampling import Sampling
 from gemma_viz.stages import (
     attention,
     attribution,
+    comparison,
     embedding,
     experiments,
     head_output,
@@ -82,6 +84,11 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
     chosen_labels = [visible(text) for text in chosen.texts]
     added = by_layer(lambda cap, layer: attribution.additions(cap, layer, position), cap)
     parts = attribution.split(cap, position, added, *cap.top_k(2, position).ids)
+    changed = cap.again(gv.Edits(window=2))
+    apart = comparison.streams(cap, changed)
+    heads_apart = np.stack(by_layer(lambda cap, layer: comparison.head_distances(cap, layer, changed), cap))
+    patterns = comparison.head_patterns(cap, 1, changed, 2, position)
+    both_outputs, runs = comparison.outputs(cap, changed, position, position), ("as it was", "a <b>window")
     curve = output.SoftCap(3.0, (label, "<b>"), np.array([4, -2], np.float32), np.array([2.6, -1.7], np.float32))
     tried = experiments.switches(cap.model.spec)[:2]
     outcomes = [experiments.outcome_of(cap, cap.again(switch.edits), position) for switch in tried]
@@ -91,6 +98,16 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
         "experiments.damage": draw_experiments.damage(tried, ("a", "b"), outcomes, "Damage"),
         "experiments.losses": draw_experiments.losses(("a", "b"), (mean, mean), mean),
         "experiments.token_losses": draw_experiments.token_losses(losses, losses),
+        "comparison.streams": draw_comparison.streams(apart, names, position),
+        "comparison.stream_by_depth": draw_comparison.stream_by_depth(apart, position, label),
+        "comparison.tokens_by_depth": draw_comparison.tokens_by_depth((lens, lens), runs, (label, "<b>"), "Answers"),
+        "comparison.head_distances": draw_comparison.head_distances(heads_apart, 1, 2),
+        **{
+            f"comparison.{which}": draw_comparison.pattern(patterns, which, names, position, f"Pattern {label}")
+            for which in ("left", "right", "difference")
+        },
+        "comparison.likeliest": draw_comparison.likeliest(both_outputs, runs),
+        "comparison.changes": draw_comparison.changes(both_outputs, runs),
         "tokenization.lengths": draw_tokenization.lengths(tokenization.tokenization(cap)),
         "tokenization.by_vocabulary_size": draw_tokenization.by_vocabulary_size(smaller, 1000),
         "embedding.rows": draw_embedding.rows(embedding.embedding(cap), names, position),
@@ -190,7 +207,7 @@ def test_every_figure_has_title_axis_labels_and_an_alternative_text(short: dict[
     unlabelled_by_design = [
         *("next_tokens", "nearest", "reads", "scores", "vectors", "lengths", "side_by_side", "products"),
         *("weighted_values", "weight_and_moved", "sharing", "cache"),
-        *("steps", "line", "drawn", "largest_parts", "extremes", "damage", "losses"),
+        *("steps", "line", "drawn", "largest_parts", "extremes", "likeliest", "changes", "damage", "losses"),
     ]
     for name, figure in short.items():
         assert figure.layout.title.text, name

@@ -62,7 +62,9 @@ def test_a_part_is_what_the_logit_loses_without_it_under_the_same_norm(cap: gv.C
 
 
 def test_parts_come_by_size_and_are_complete() -> None:
-    values = Split(0.5, np.array([[1, -3], [0, 2]], np.float32), np.array([-1.5, 0.25], np.float32), -0.75, -0.75)
+    values = Split(
+        0.5, np.array([[1, -3], [0, 2]], np.float32), np.array([-1.5, 0.25], np.float32), -0.75, -0.75, is_sum=True
+    )
     assert [part.name for part in values.parts] == [
         "layer 0 head 1",
         "layer 1 head 1",

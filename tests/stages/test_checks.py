@@ -1,9 +1,12 @@
 """The code that the pages show, executed and compared with the model's own values."""
 
+from pathlib import Path
+
 import pytest
 
 import gemma_viz as gv
 from gemma_viz.stages import attention, embedding, mlp, output, residual, rope
+from tests.conftest import PROMPT, load_tiny
 
 CHECKS = {
     "embed": lambda cap: embedding.check_embed(cap),
@@ -35,3 +38,11 @@ def test_a_wrong_step_would_show_as_a_difference(cap: gv.Capture) -> None:
     values = cap.attention(2)
     off = rope.rope_step(values.q, 3 * cap.model.spec.rope_thetas[2]) - values.rot_q
     assert off.abs().max() > 1000 * wrong.largest_difference
+
+
+def test_the_code_turns_as_slowly_as_the_larger_gemma_3_does(tiny_for_long_texts: Path) -> None:
+    cap = load_tiny(tiny_for_long_texts).capture(PROMPT)
+    assert cap.model.spec.rope_factors == (1, 1, 8, 1)
+    check = rope.check_rope(cap, 2)
+    assert "slower=8" in check.call
+    assert check.largest_difference <= 1e-5 * check.largest_value

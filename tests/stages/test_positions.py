@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import gemma_viz as gv
+from gemma_viz.attention import AttentionRule
 from gemma_viz.capture import Attention
 from gemma_viz.stages import heads, positions
 from tests.conftest import PROMPT
@@ -61,7 +62,7 @@ def test_of_made_up_patterns_one_is_position_free_and_one_positional(cap: gv.Cap
     k = torch.stack([torch.zeros(n, n), torch.zeros(n, n)])
     q = nothing.clone()
     q[1, :, 0], k[1, 0, 0] = large, 1.0  # unturned, it reads the first token alone
-    values = replace(cap.attention(0), q=q, k=k, rot_q=rot_q, rot_k=rot_k, scale=1.0, softcap=None, window=None)
+    values = replace(cap.attention(0), q=q, k=k, rot_q=rot_q, rot_k=rot_k, rule=AttentionRule(scale=1.0))
     sensitivity = positions.position_sensitivity(MadeUp(values), 0)  # type: ignore[arg-type]
     np.testing.assert_allclose(sensitivity, [0, 1], atol=1e-6)
 

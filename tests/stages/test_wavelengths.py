@@ -23,7 +23,7 @@ def test_wavelengths_are_those_of_the_models_own_rotary_embedding(cap: gv.Captur
 
 def test_each_layer_has_the_wavelengths_of_its_theta(cap: gv.Capture) -> None:
     for layer, theta in enumerate(cap.model.spec.rope_thetas):
-        ours = wavelengths.layer_wavelengths(cap.model, layer)
+        ours = wavelengths.layer_wavelengths(cap, layer)
         np.testing.assert_allclose(ours, [2 * math.pi * theta ** (pair / 8) for pair in range(8)], rtol=1e-5)
 
 

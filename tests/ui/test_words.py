@@ -275,7 +275,7 @@ def test_greedy_is_not_sold_as_chance() -> None:
 
 
 def test_a_sum_and_its_difference_are_said_as_they_are() -> None:
-    values = Split(1.0, np.ones((1, 2), np.float32), np.ones(1, np.float32), 4.0, 4.001)
+    values = Split(1.0, np.ones((1, 2), np.float32), np.ones(1, np.float32), 4.0, 4.001, is_sum=True)
     said = words_output.added_up(values, before_cap=True, dtype="float32")
     assert "The 4 parts add up to **4.00000**; the model has **4.00100** before the soft-cap" in said
     assert "1.0e-03" in said

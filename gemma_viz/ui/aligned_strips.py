@@ -1,0 +1,50 @@
+"""The tokens of two runs under each other: what is the same, what differs, what only one has."""
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from gemma_viz.figures.comparison import LEFT, RIGHT, SELECTED
+from gemma_viz.stages.comparison import Aligned
+from gemma_viz.tokens import Token
+
+_HERE = Path(__file__).parent
+
+_mount = st.components.v2.component(
+    "gemma_viz_aligned_strips",
+    # In the tab order because it scrolls.
+    html='<div class="aligned" role="list" tabindex="0" aria-label="Tokens of both runs, one under the other"></div>',
+    css=(_HERE / "aligned_strips.css").read_text(encoding="utf-8"),
+    js=(_HERE / "aligned_strips.js").read_text(encoding="utf-8"),
+)
+
+
+def aligned_strips(
+    aligned: Aligned, left: tuple[Token, ...], right: tuple[Token, ...], selected: int | None, key: str
+) -> None:
+    """Draw the two strips. selected: the column that is framed"""
+
+    def cell(tokens: tuple[Token, ...], positions: range) -> list[tuple[int, str]]:
+        return [(position, tokens[position].label) for position in positions]
+
+    columns = [
+        {"left": cell(left, column.left), "right": cell(right, column.right), "same": column.same}
+        for column in aligned.columns
+    ]
+    _mount(
+        key=key,
+        data={
+            "columns": [column | {"said": _said(column)} for column in columns],
+            "selected": selected,
+            "colours": (LEFT, RIGHT),
+            "selectedColour": SELECTED,
+        },
+    )
+
+
+def _said(column: dict[str, Any]) -> str:
+    left, right = (
+        " ".join(f"{position} {text}" for position, text in column[side]) or "no token" for side in ("left", "right")
+    )
+    return f"{left}, the same in both" if column["same"] else f"{left}, below it {right}"
