@@ -72,7 +72,7 @@ def losses(names: Sequence[str], means: Sequence[Mean], baseline: Mean) -> go.Fi
             hoverinfo="text",
         )
     )
-    figure.add_vline(baseline.mean, line={"dash": "dot", "color": CATEGORICAL[0], "width": 2})
+    figure.add_vline(baseline.mean, line={"dash": "dot", "color": CATEGORICAL[0], "width": 2}, layer="below")
     broken = [i for i in range(len(names)) if i not in rows]
     if broken:
         figure.add_scatter(
