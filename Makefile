@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH_VENV := .venv-bench
 
-.PHONY: run test lint format chromium bench bench-quick bench-parity clean
+.PHONY: run test lint format docs chromium bench bench-quick bench-parity clean
 
 run: $(VENV)/ready
 	@echo "Gemma Viz: http://localhost:$(PORT)"
@@ -25,6 +25,9 @@ lint: $(VENV)/ready-dev
 format: $(VENV)/ready-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/ready-dev
+	@$(BIN)/python -m docs.build
 
 # Against other libraries, which have an environment of their own.
 bench: $(BENCH_VENV)/ready

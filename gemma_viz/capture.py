@@ -9,18 +9,22 @@ which begins like this one need not be run from its start.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_max_pool2d
 from transformers import DynamicCache
 
+from gemma_viz import capture_file, display
 from gemma_viz.attention import AttentionRule, hidden_keys, masked_scores, seen_keys
 from gemma_viz.edits import Edits
-from gemma_viz.errors import EditsError
+from gemma_viz.errors import CaptureFileError, EditsError
 from gemma_viz.instrument import Injection, Run, running, weight_in_run
 from gemma_viz.ranking import Ranking, rank
-from gemma_viz.tokens import Token
+from gemma_viz.tokens import Tokens, tokens_with_ids, visible
 
 if TYPE_CHECKING:
     from gemma_viz.model import Model
@@ -32,8 +36,25 @@ INSIDE_ATTENTION = ("attn_in", "q", "k", "v", "rot_q", "rot_k", "z", "attn_proje
 INSIDE_SUBLAYERS = ("attn_projected", "attn_out", "resid_mid", "mlp_projected", "mlp_out")
 INSIDE_MLP = ("mlp_in", "gate", "up", "act", "mlp_projected", "mlp_out")
 
+# For display: the axes of what a notebook shows of a sublayer.
+ATTENTION_AXES = {
+    "input": "position, d_model",
+    **dict.fromkeys(("q", "rot_q"), "head, position, d_head"),
+    **dict.fromkeys(("k", "rot_k", "v"), "kv_head, position, d_head"),
+    "z": "head, position, d_head",
+    **dict.fromkeys(("projected", "out"), "position, d_model"),
+}
+MLP_AXES = {
+    "input": "position, d_model",
+    **dict.fromkeys(("gate", "up", "act"), "position, d_mlp"),
+    **dict.fromkeys(("projected", "out"), "position, d_model"),
+}
+TOP_K_HEADERS = ("rank", "id", "logit", "probability", "token")
+LARGEST_DISPLAYED = 512  # tokens; the patterns of longer texts are not made only to be displayed
+CELLS_DISPLAYED = 24  # a side
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Attention:
     """The inside of one attention sublayer. Float32 tensors on the CPU.
 
@@ -85,8 +106,27 @@ class Attention:
         """The keys that at least one of some neighbouring queries may look at."""
         return seen_keys(queries, self.rot_k.shape[1], self.rule)
 
+    def __repr__(self) -> str:
+        n_heads, n, _ = self.rot_q.shape
+        window = self.rule.window
+        back = f"{window - 1:,} tokens before it" if window else "all tokens before it"
+        sees = f"itself and {back}" if self.rule.causal else "every token"
+        return f"<Attention of {n_heads} heads ({len(self.rot_k)} of keys and values), {n:,} tokens; each sees {sees}>"
 
-@dataclass(frozen=True)
+    def _repr_html_(self) -> str:
+        n_heads, n, _ = self.rot_q.shape
+        inside = {name: (axes, getattr(self, name)) for name, axes in ATTENTION_AXES.items()}
+        rows = [*display.shapes(inside), ("scores, pattern", f"head {n_heads:,}, query {n:,}, key {n:,}")]
+        pictures = display.maps(self._small_pattern(), "head") if n <= LARGEST_DISPLAYED else ""
+        return f"<p>{escape(repr(self)[1:-1])}</p>{display.html_table(('value', 'shape'), rows)}{pictures}"
+
+    def _small_pattern(self) -> Tensor:
+        """The pattern, [head, row, column], of longer texts the largest weight of each cell."""
+        side = min(self.rot_q.shape[1], CELLS_DISPLAYED)
+        return adaptive_max_pool2d(self.pattern, (side, side))
+
+
+@dataclass(frozen=True, repr=False)
 class MLP:
     """The inside of one MLP sublayer. Float32 tensors on the CPU.
 
@@ -106,6 +146,14 @@ class MLP:
     projected: Tensor
     out: Tensor
 
+    def __repr__(self) -> str:
+        n, d_mlp = self.act.shape
+        return f"<MLP of {d_mlp:,} neurons, {n} tokens>"
+
+    def _repr_html_(self) -> str:
+        rows = display.shapes({name: (axes, getattr(self, name)) for name, axes in MLP_AXES.items()})
+        return f"<p>{escape(repr(self)[1:-1])}</p>{display.html_table(('value', 'shape'), rows)}"
+
 
 @dataclass(frozen=True)
 class Sublayers:
@@ -123,7 +171,7 @@ class Sublayers:
     mlp_out: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TopK:
     """The likeliest next tokens after one position, the likeliest first.
 
@@ -136,12 +184,25 @@ class TopK:
     logits: tuple[float, ...]
     probabilities: tuple[float, ...]
 
+    def __repr__(self) -> str:
+        return display.text_table(TOP_K_HEADERS, self._rows)
+
+    def _repr_html_(self) -> str:
+        return display.html_table(TOP_K_HEADERS, self._rows)
+
+    @property
+    def _rows(self) -> list[display.Row]:
+        ranked = enumerate(zip(self.ids, self.logits, self.probabilities, self.texts, strict=True), 1)
+        return [
+            (str(rank), str(id), f"{logit:.3f}", f"{p:.2%}", visible(text)) for rank, (id, logit, p, text) in ranked
+        ]
+
 
 class Capture:
     """One run of a model over one text. Made by `Model.capture`.
 
     model: Model; text: str; edits: Edits; patch: Patch or None
-    tokens: tuple of Token
+    tokens: Tokens, a tuple of Token
     token_ids: int64 [position], on the CPU
 
     Every method that takes a layer raises IndexError where there is no such layer. Layers and positions count from 0;
@@ -152,7 +213,7 @@ class Capture:
         self,
         model: "Model",
         text: str,
-        tokens: tuple[Token, ...],
+        tokens: Tokens,
         edits: Edits,
         earlier: "Sequence[Capture]" = (),
         patch: "Patch | None" = None,
@@ -184,7 +245,73 @@ class Capture:
         return len(self.tokens)
 
     def __repr__(self) -> str:
-        return f"<Capture of {len(self)} tokens by {self.model.name}: {self.text[:40]!r}>"
+        return f"<Capture of {len(self)} tokens by {self.model.name}{self._changed}: {self.text[:40]!r}>"
+
+    def _repr_html_(self) -> str:
+        spec = self.model.spec
+        said = (
+            f"Capture of {len(self):,} tokens by {self.model.name} ({spec.family}, {self.model.dtype}){self._changed}: "
+            f"the stream at {len(self._stream)} depths, [{len(self):,}, {spec.d_model:,}] each, and keys and values of "
+            f"{spec.n_layers} layers"
+        )
+        return f"<p>{escape(said)}</p>{self.tokens._repr_html_()}"
+
+    @property
+    def _changed(self) -> str:
+        changed = f", changed by {self.edits.to_text()}" if self.edits.changes else ""
+        return changed + (f", with {self.patch.kind} of another run in layer {self.patch.layer}" if self.patch else "")
+
+    def save(self, path: str | Path) -> None:
+        """Write all that is kept into one safetensors file, in place of one that is there.
+
+        `gemma_viz.capture_file` describes its layout. Raises CaptureFileError where it cannot be written, or for a run
+        with a patch, which a file does not hold.
+        """
+        if self.patch:
+            raise CaptureFileError(
+                "This run takes over a value from the run of another text, which a file does not hold. Save the runs "
+                "of both texts as they are, and take the value over again when they are open."
+            )
+        capture_file.write(
+            path,
+            capture_file.SavedCapture(
+                model=self.model.name,
+                spec=capture_file.spec_as_json(self.model.spec),
+                weights=self.model.weights_digest,
+                text=self.text,
+                edits=self.edits,
+                token_ids=self.token_ids,
+                spans=tuple(token.span for token in self.tokens),
+                stream=tuple(stream[0] for stream in self._stream),
+                keys_values=tuple((keys[0], values[0]) for keys, values in self._keys_values),
+            ),
+        )
+
+    @classmethod
+    def open(cls, path: str | Path, model: "Model | None" = None) -> "Capture":
+        """A capture as it was saved, without running the model. On the same kind of machine replays give the same bits.
+
+        model: the one that was captured; None to load it by its name, as `gemma_viz.load` does
+
+        Raises CaptureFileError for a file that is not there, is something else, is damaged, or is of another version or
+        of another model, and what `load` raises.
+        """
+        saved = capture_file.read(path)
+        if model is None:
+            from gemma_viz.checkpoints import load  # which stands above this module
+
+            model = load(saved.model, dtype=saved.dtype)
+        saved.check_model(model.name, model.spec, model.weights_digest, model.dtype)
+        cap = cls.__new__(cls)
+        cap.model, cap.text, cap.edits, cap.token_ids = model, saved.text, saved.edits, saved.token_ids
+        cap.patch, cap._injections = None, ()
+        ids = saved.token_ids.tolist()
+        cap.tokens = tokens_with_ids(model.tokenizer, ids, limit=len(ids), spans=saved.spans)
+        cap._stream = [stream[None].to(model.device) for stream in saved.stream]
+        cap._keys_values = [
+            (keys[None].to(model.device), values[None].to(model.device)) for keys, values in saved.keys_values
+        ]
+        return cap
 
     def again(self, edits: Edits) -> "Capture":
         """The same tokens run once more, with other edits and the same patch."""

@@ -7,6 +7,7 @@ of the app may choose is the operator's list, `offered_models`; only `load`, whi
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from gemma_viz.embedded import Progress, embedded_checkpoint, embedded_tokenizer
+from gemma_viz.embedded import Progress, embedded_checkpoint, embedded_folder, embedded_tokenizer, is_whole
 from gemma_viz.errors import BadSetting, ModelGated, ModelNotFound, ModelOffline, ModelTooLarge, NotAGemma
 from gemma_viz.instrument import ATTENTION
 from gemma_viz.model import Model
@@ -64,6 +65,40 @@ def offered_models() -> tuple[str, ...]:
 def gemma_2b_is_available() -> bool:
     """Whether Gemma 2B is in the hub cache, or may be fetched with the token that is there."""
     return isinstance(try_to_load_from_cache(GEMMA_2B, "config.json"), str) or get_token() is not None
+
+
+@dataclass(frozen=True)
+class Availability:
+    """name: str, as `load` takes it; label: str, for people
+
+    is_here: bool, whether this machine can load it without fetching or unpacking anything
+    needs: str, what it needs first, in a sentence; "" where nothing
+    """
+
+    name: str
+    label: str
+    is_here: bool
+    needs: str
+
+
+def availability(name: str) -> Availability:
+    """Whether a checkpoint is on this machine, and what it needs. Looks at the disk only, never at the network."""
+    if name == EMBEDDED:
+        is_here, needs = is_whole(embedded_folder()), "Is unpacked at its first use: some ten seconds, 1.4 GB of disk."
+    elif Path(name).is_dir():
+        is_here, needs = True, ""
+    else:
+        is_here, needs = _in_hub_cache(name), "Is downloaded at its first use."
+        if get_token() is None:
+            needs = f"Accept its licence on https://huggingface.co/{name}, then log in with `hf auth login`. {needs}"
+    return Availability(name, label(name), is_here, "" if is_here else needs)
+
+
+def _in_hub_cache(name: str) -> bool:
+    if not isinstance(try_to_load_from_cache(name, "config.json"), str):
+        return False
+    weights = ("model.safetensors", "model.safetensors.index.json")
+    return any(isinstance(try_to_load_from_cache(name, file), str) for file in weights)
 
 
 def label(name: str) -> str:

@@ -42,12 +42,17 @@ def cache_folder() -> Path:
     return Path(chosen).expanduser() if chosen else user_cache_path("gemma-viz")
 
 
+def embedded_folder() -> Path:
+    """Where the converted model is, or will be."""
+    return cache_folder() / f"gemma-3-270m-{package.EXPECTED_SHA256[:8]}-v{FORMAT}"
+
+
 def embedded_checkpoint(progress: Progress) -> Path:
     """The folder of the embedded model as an ordinary checkpoint, converted first where it is not there yet.
 
     Raises EmbeddedModelError when it cannot be made: a full disk, a folder that may not be written, a damaged package.
     """
-    folder = cache_folder() / f"gemma-3-270m-{package.EXPECTED_SHA256[:8]}-v{FORMAT}"
+    folder = embedded_folder()
     if is_whole(folder):
         return folder
     try:

@@ -15,6 +15,7 @@
     │   ├── TooManyTokens          it is longer than the limit
     │   └── SeveralTokens          a word was asked for, and it has no single token
     ├── EditsError (a ValueError)      a change of the model that it cannot be run with
+    ├── CaptureFileError (a ValueError)   a file that cannot be written or read, or is of another model or version
     └── SamplingError (a ValueError)   no token can be drawn: the settings or the logits do not allow it
 
 Each message is one or two plain sentences: what was wrong, with the value, and what to do. They are shown to
@@ -91,6 +92,10 @@ class SeveralTokens(TextError):
 
 class EditsError(GemmaVizError, ValueError):
     """A change of the model that it cannot be run with: out of its range, or of a layer or head that is not there."""
+
+
+class CaptureFileError(GemmaVizError, ValueError):
+    """A capture file cannot be written or read, or was captured on another model or by another version."""
 
 
 class SamplingError(GemmaVizError, ValueError):

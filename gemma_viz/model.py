@@ -5,6 +5,7 @@ How one is found and loaded is in `gemma_viz.checkpoints`; what a run keeps in `
 
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
+from hashlib import sha256
 from typing import NamedTuple
 
 import psutil
@@ -14,18 +15,20 @@ from torch.nn.functional import normalize
 from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 
 from gemma_viz.capture import Capture
+from gemma_viz.display import html_table, text_table
 from gemma_viz.edits import UNCHANGED, Edits
 from gemma_viz.instrument import instrument, rotations
 from gemma_viz.linear import linear
 from gemma_viz.patching import Patch
 from gemma_viz.ranking import top_k
 from gemma_viz.spec import ModelSpec
-from gemma_viz.tokens import token_text, tokenize, tokens_with_ids
+from gemma_viz.tokens import token_text, tokenize, tokens_with_ids, visible
 from gemma_viz.vocabulary import Vocabulary
 
 LONGEST_ON_CPU = 8192  # tokens; a capture of so many takes a quarter of a minute on two cores
 # Of the embedding table or the output matrix, where a whole float32 copy would be a second model.
 ROWS_AT_ONCE = 1 << 15
+VALUES_IN_DIGEST = 4096  # of each parameter: training changes nearly all of them
 
 
 class NearestTokens(NamedTuple):
@@ -37,6 +40,21 @@ class NearestTokens(NamedTuple):
     ids: tuple[int, ...]
     texts: tuple[str, ...]
     similarities: tuple[float, ...]
+
+    def __repr__(self) -> str:
+        return text_table(self._headers, self._rows)
+
+    def _repr_html_(self) -> str:
+        return html_table(self._headers, self._rows)
+
+    @property
+    def _headers(self) -> tuple[str, ...]:
+        return "rank", "id", "cosine similarity", "token"
+
+    @property
+    def _rows(self) -> list[tuple[str, ...]]:
+        rows = enumerate(zip(*self, strict=True), 1)
+        return [(str(rank), str(id), f"{cosine:.3f}", visible(text)) for rank, (id, text, cosine) in rows]
 
 
 class Model:
@@ -85,6 +103,20 @@ class Model:
     def vocabulary(self) -> Vocabulary:
         """What its tokenizer's entries are."""
         return Vocabulary(self.tokenizer)
+
+    @cached_property
+    def weights_digest(self) -> str:
+        """A short name for the weights: 16 hexadecimal digits that other weights, or another dtype, do not share.
+
+        Of the sha256 of every parameter's name and shape, and of up to `VALUES_IN_DIGEST` of its values, evenly spread.
+        """
+        digest = sha256()
+        for name, parameter in self.hf.named_parameters():
+            values = parameter.detach().flatten()
+            some = values[:: -(-len(values) // VALUES_IN_DIGEST)].cpu().contiguous()
+            digest.update(f"{name} {tuple(parameter.shape)}".encode())
+            digest.update(some.view(torch.uint8).numpy())
+        return digest.hexdigest()[:16]
 
     @property
     def embedding(self) -> Tensor:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
+from gemma_viz.display import strip, text_table
 from gemma_viz.errors import NoTokens, NotUnicode, TooManyTokens
 
 SPACE = "▁"  # U+2581, what SentencePiece writes for a space
+TOKENS_SHOWN = 200  # of a long text, where it is displayed
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,24 @@ class Token:
         return self.piece if self.byte is not None else visible(self.text)
 
 
+class Tokens(tuple[Token, ...]):
+    """The tokens of a text: a tuple of Token that a notebook shows as a strip, and a terminal as a table."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return text_table(
+            ("position", "id", "token"), [(str(t.position), str(t.id), t.label) for t in self[:TOKENS_SHOWN]]
+        ) + self._more("\n")
+
+    def _repr_html_(self) -> str:
+        tips = [f"position {token.position}, id {token.id}, {token.piece}" for token in self[:TOKENS_SHOWN]]
+        return strip([token.label for token in self[:TOKENS_SHOWN]], tips, self._more())
+
+    def _more(self, before: str = "") -> str:
+        return f"{before}… {len(self) - TOKENS_SHOWN:,} more" if len(self) > TOKENS_SHOWN else ""
+
+
 def byte_of(piece: str) -> int | None:
     """The byte that a piece of the vocabulary stands for, 0x41 for "<0x41>"; None for a piece of text."""
     is_byte = len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">")
@@ -72,7 +92,7 @@ def _sign(character: str) -> str:
     return character if character.isprintable() else f"U+{ord(character):04X}"
 
 
-def tokenize(tokenizer: PreTrainedTokenizerBase, text: str, limit: int) -> tuple[Token, ...]:
+def tokenize(tokenizer: PreTrainedTokenizerBase, text: str, limit: int) -> Tokens:
     """The tokens of `text`, as transformers' default for the model gives them.
 
     The default adds <bos> where the checkpoint asks for it, and reads the names of special tokens in the text
@@ -85,14 +105,22 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, text: str, limit: int) -> tuple
     return _tokens(tokenizer, encoded["input_ids"], _spans(encoded["offset_mapping"]), limit)
 
 
-def tokens_with_ids(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], limit: int) -> tuple[Token, ...]:
-    """The tokens with these ids, which need not be what the tokenizer makes of their text; spans are None."""
-    return _tokens(tokenizer, ids, [None] * len(ids), limit)
+def tokens_with_ids(
+    tokenizer: PreTrainedTokenizerBase,
+    ids: Sequence[int],
+    limit: int,
+    spans: Sequence[tuple[int, int] | None] | None = None,
+) -> Tokens:
+    """The tokens with these ids, which need not be what the tokenizer makes of their text; spans are None if not given.
+
+    Raises NoTokens or TooManyTokens.
+    """
+    return _tokens(tokenizer, ids, spans or [None] * len(ids), limit)
 
 
 def _tokens(
     tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], spans: Sequence[tuple[int, int] | None], limit: int
-) -> tuple[Token, ...]:
+) -> Tokens:
     if not ids:
         raise NoTokens("The text is empty, and this model adds no token of its own. Type at least one character.")
     if len(ids) > limit:
@@ -102,7 +130,7 @@ def _tokens(
         )
     pieces = tokenizer.convert_ids_to_tokens(list(ids))
     special = special_ids(tokenizer)
-    return tuple(
+    return Tokens(
         Token(position, id, piece, token_text(tokenizer, id), span, id in special)
         for position, (id, piece, span) in enumerate(zip(ids, pieces, spans, strict=True))
     )

@@ -63,7 +63,7 @@ def all_heads(page: Page, layer: int, chosen: int) -> None:
     places = in_model_order(layers) if order == "model" else ordered(layers, order, least / 100)
 
     def pick(new_layer: int, new_head: int) -> None:
-        view.set(layer=str(new_layer) if new_layer else None, head=str(new_head) if new_head else None)
+        view.set(layer=str(new_layer) if new_layer else None, head=str(new_head) if new_head else None, heads=None)
 
     small, large = st.columns([2, 3], gap="large")
     with small:
@@ -134,8 +134,9 @@ def one_query(page: Page, layer: int, chosen: int) -> None:
         live.values(arcs, page.cap, layer, page.position),
         page.labels,
         page.position,
-        chosen,
+        page.view.whole_numbers("heads", 0, spec.n_heads - 1, default=[chosen]),
         page.choose_token,
+        lambda heads: page.view.set(heads=None if heads == [chosen] else "_".join(map(str, heads))),
         key="arcs",
     )
     st.subheader("From the query to what is read")

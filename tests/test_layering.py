@@ -1,4 +1,7 @@
-"""Imports point one way: pages, ui, figures, stages, capture. Read from the source, so that no import is missed."""
+"""Imports point one way: pages, ui, report, figures, stages, capture.
+
+Read from the source, so that no import is missed.
+"""
 
 import ast
 from pathlib import Path
@@ -9,13 +12,21 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "gemma_viz"
 
 # Each layer may import itself and the layers after it.
-LAYERS = ("ui", "figures", "stages", "core")
-FOREIGN = {"streamlit": {"ui"}, "plotly": {"ui", "figures"}}
+LAYERS = ("cli", "ui", "report", "words", "figures", "stages", "core")
+FOREIGN = {"streamlit": {"ui"}, "plotly": {"ui", "report", "figures"}}
 
 
 def layer_of(module: str) -> str:
-    """The layer of "gemma_viz.figures.mlp" is "figures", that of "gemma_viz.capture" is "core"."""
+    """The layer of "gemma_viz.figures.mlp" is "figures", that of "gemma_viz.capture" is "core".
+
+    The sentences in ui/words*.py are a layer of their own: they know nothing of Streamlit, and the walk that is
+    written as a document has them too.
+    """
     part = module.split(".")[1] if "." in module else ""
+    if module.startswith("gemma_viz.ui.words"):
+        return "words"
+    if module == "gemma_viz.__main__":
+        return "cli"
     return part if part in LAYERS else "core"
 
 

@@ -21,6 +21,7 @@ DIVERGING = (
 )
 
 LONGEST_LABEL = 14  # characters
+TITLE_HEIGHT = 32  # pixels that a figure leaves for its own title
 MOST_TICKS = 48
 
 
@@ -48,6 +49,24 @@ def finish(
     )
     figure.update_xaxes(title={"text": x}, automargin=True)
     figure.update_yaxes(title={"text": y}, automargin=True)
+    return figure
+
+
+def without_title(figure: go.Figure) -> go.Figure:
+    """Take the title out of a figure, with the room for it, where it stands above the figure as text of a page."""
+    return _titled(figure, "", -TITLE_HEIGHT)
+
+
+def with_title(figure: go.Figure) -> go.Figure:
+    """Put the title back; a figure that has its title stays as it is."""
+    return figure if figure.layout.title.text else _titled(figure, figure.layout.meta["title"], TITLE_HEIGHT)
+
+
+def _titled(figure: go.Figure, title: str, height: int) -> go.Figure:
+    # Set one by one: update_layout takes three times as long, for every chart of a page.
+    figure.layout.title.text = html.escape(title, quote=False)
+    figure.layout.margin.t += height
+    figure.layout.height += height
     return figure
 
 

@@ -175,3 +175,14 @@ def in_model_order(layers: Sequence[LayerHeads]) -> tuple[HeadPlace, ...]:
     return tuple(
         HeadPlace(layer, head, math.nan) for layer, heads in enumerate(layers) for head in range(len(heads.maps))
     )
+
+
+def most_attentive(cap: Capture, position: int) -> HeadPlace:
+    """The head that puts most of a token's weight on other tokens than the first and itself; that is its measure."""
+    found = []
+    for layer in range(cap.model.spec.n_layers):
+        scores = cap.attention(layer).scores_of(slice(None), slice(position, position + 1))
+        weights = scores.softmax(-1)[:, 0]  # [head, key]
+        elsewhere = weights.sum(-1) - weights[:, 0] - weights[:, position] * (position > 0)
+        found += [HeadPlace(layer, head, float(weight)) for head, weight in enumerate(elsewhere.nan_to_num())]
+    return max(found, key=lambda place: place.measure)

@@ -168,6 +168,16 @@ def _cuts(word: str, ids: dict[str, int]) -> tuple[int, tuple[tuple[str, ...], .
     return ways[-1], tuple(best[-1])
 
 
+def in_characters(cap: Capture) -> list[int]:
+    """The ids of the same text, every piece of it cut into single characters, or bytes where they are no entries."""
+    ids = cap.model.vocabulary.ids
+    finer: list[int] = []
+    for token in cap.tokens:
+        is_text = not token.special and token.byte is None
+        finer += [ids[piece] for piece in bpe(token.piece, ids)[0]] if is_text else [token.id]
+    return finer
+
+
 def check_bpe(cap: Capture) -> Check:
     """Merge the text by `steps.bpe` and count the tokens that come out otherwise.
 

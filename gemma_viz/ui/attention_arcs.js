@@ -3,17 +3,20 @@
 
 const FAINTEST = 0.02; // weights below are not drawn
 const READ_OUT = 4; // tokens named in the line below, per head
+const PATIENCE_MS = 1500; // how long the person's switches outrank what an older run of the page says
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".arcs");
   root.send = (position) => setTriggerValue("picked", position);
-  const state = (root.state ??= { drawn: null, on: new Set(), hover: null });
+  root.switch = (heads) => setTriggerValue("switched", heads);
+  const state = (root.state ??= { drawn: null, on: new Set(), hover: null, switchedUntil: 0 });
+  if (performance.now() > state.switchedUntil) state.on = new Set(data.on);
   const content = JSON.stringify([data.first, data.labels, data.keys, data.weights]);
-  if (state.drawn !== content || state.head !== data.head) {
-    if (state.drawn === null || state.head !== data.head) state.on = new Set([data.head]);
-    Object.assign(state, { drawn: content, head: data.head, hover: null, ...unpacked(data) });
+  if (state.drawn !== content) {
+    Object.assign(state, { drawn: content, hover: null, ...unpacked(data) });
     build(root, state);
   }
+  root.querySelectorAll(".heads button").forEach((button, head) => button.setAttribute("aria-pressed", state.on.has(head)));
   if (state.selected !== data.selected) {
     state.selected = data.selected;
     reveal(root, state);
@@ -37,11 +40,12 @@ function headButton(root, state, colour, head) {
   const button = document.createElement("button");
   button.textContent = `head ${head}`;
   button.style.setProperty("--colour", colour);
-  button.setAttribute("aria-pressed", state.on.has(head));
   button.addEventListener("click", () => {
     state.on.has(head) ? state.on.delete(head) : state.on.add(head);
+    state.switchedUntil = performance.now() + PATIENCE_MS;
     button.setAttribute("aria-pressed", state.on.has(head));
     render(root, state);
+    root.switch([...state.on]);
   });
   return button;
 }

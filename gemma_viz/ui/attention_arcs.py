@@ -35,12 +35,20 @@ _mount = st.components.v2.component(
 
 
 def attention_arcs(
-    values: Arcs, labels: Sequence[str], selected: int, head: int, pick: Callable[[int], None], key: str
+    values: Arcs,
+    labels: Sequence[str],
+    selected: int,
+    heads: Sequence[int],
+    pick: Callable[[int], None],
+    switch: Callable[[list[int]], None],
+    key: str,
 ) -> None:
-    """Draw the lines of a layer, at first those of one head; `pick` is called with the position that is chosen.
+    """Draw the lines of some heads of a layer.
 
+    `pick` is called with the position that is chosen, `switch` with the heads when one is switched on or off.
     labels: of all tokens; selected: position
     """
+    n_heads, _, n_ranks = values.keys.shape
 
     def picked() -> None:
         # A trigger value: gone in the next run, so that a choice made elsewhere is never overruled by an old click.
@@ -48,7 +56,11 @@ def attention_arcs(
         if isinstance(position, int) and position in values.shown:
             pick(position)
 
-    n_heads, _, n_ranks = values.keys.shape
+    def switched() -> None:
+        chosen = st.session_state[key].switched
+        if isinstance(chosen, list):
+            switch([head for head in range(n_heads) if head in chosen])
+
     _mount(
         key=key,
         data={
@@ -59,7 +71,8 @@ def attention_arcs(
             "keys": b64encode(values.keys.astype("<u2").tobytes()).decode(),
             "weights": b64encode((values.weights * 255).round().astype(np.uint8).tobytes()).decode(),
             "selected": selected,
-            "head": head,
+            "on": list(heads),
         },
         on_picked_change=picked,
+        on_switched_change=switched,
     )

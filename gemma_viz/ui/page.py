@@ -8,7 +8,9 @@ import streamlit as st
 from gemma_viz.capture import Capture
 from gemma_viz.checkpoints import label, offered_models
 from gemma_viz.edits import UNCHANGED
+from gemma_viz.notice import notice
 from gemma_viz.ui import change, live
+from gemma_viz.ui.copy_link import copy_link
 from gemma_viz.ui.token_strip import token_strip
 from gemma_viz.ui.view import View
 
@@ -45,21 +47,12 @@ EXAMPLES = {
 }
 
 ICON = Path(__file__).parent / "icon.png"  # a name of an icon would be fetched from the internet
-NOTICE = Path(__file__).parents[2] / "NOTICE"
 
 TOKEN_DEPENDENT = ("merge", "key", "beside")  # what is shown of one token; another one begins at the default
 PROMPT_DEPENDENT = ("token", "patch", *TOKEN_DEPENDENT)
 # Their ranges differ from model to model.
 MODEL_DEPENDENT = (
-    "layer",
-    "head",
-    "source",
-    "neuron",
-    "pair",
-    "norm",
-    "other_model",
-    "why",
-    "guess",
+    *("layer", "head", "heads", "source", "neuron", "pair", "norm", "other_model", "why", "guess"),
     *PROMPT_DEPENDENT,
 )
 
@@ -101,7 +94,7 @@ class Page:
 
     def choose_head(self) -> int:
         """The head control, the same on every page that has one."""
-        return self.view.integer("head", "Head", 0, self.cap.model.spec.n_heads - 1, default=0)
+        return self.view.integer("head", "Head", 0, self.cap.model.spec.n_heads - 1, default=0, resets=("heads",))
 
 
 def start_page(title: str, summary: str, shows_change: bool = True) -> Page:
@@ -114,7 +107,7 @@ def start_page(title: str, summary: str, shows_change: bool = True) -> Page:
     view = View()
     name, prompt = _sidebar(view)
     st.title(title)
-    _steps(view, title)
+    _steps(view, title, name)
     st.markdown(summary)
     model = live.model(name)
     edits = change.asked_edits(view, model) if shows_change else UNCHANGED
@@ -135,7 +128,7 @@ def end_page(page: Page) -> None:
         "on this prompt"
     )
     with st.expander("Licence, and the Gemma terms that apply to the weights"):
-        st.text(NOTICE.read_text(encoding="utf-8"))
+        st.text(notice())
     st.caption("After “A transformer walk-through, with Gemma” by Douglas Orr (2024).")
 
 
@@ -167,15 +160,16 @@ def _take_text(view: View, text: str) -> None:
     view.set(**dict.fromkeys(PROMPT_DEPENDENT), **view.text_parameters("prompt", text, DEFAULT_PROMPT))
 
 
-def _steps(view: View, title: str) -> None:
-    """Links to the stage before and the stage after."""
+def _steps(view: View, title: str, model: str) -> None:
+    """Links to the stage before and the stage after, and to this view."""
     titles, files = list(PAGES.values()), list(PAGES)
     here = titles.index(title)
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         if here > 0:
             view.page_link(files[here - 1], titles[here - 1], icon=":material/arrow_back:")
         if here < len(files) - 1:
             view.page_link(files[here + 1], titles[here + 1], icon=":material/arrow_forward:", icon_position="right")
+        copy_link(view, model, key="copy_link")
 
 
 def _strip(page: Page) -> None:

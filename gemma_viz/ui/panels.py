@@ -1,6 +1,7 @@
 """The panels that every page is made of: a chart, "The code" and "Why"."""
 
 import inspect
+from collections.abc import Callable
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -8,7 +9,9 @@ import streamlit as st
 from gemma_viz.capture import Capture
 from gemma_viz.edits import Edits
 from gemma_viz.errors import SeveralTokens
+from gemma_viz.figures import export
 from gemma_viz.figures import output as draw
+from gemma_viz.figures.style import without_title
 from gemma_viz.model import Model
 from gemma_viz.stages import Check
 from gemma_viz.stages.embedding import token_of_word
@@ -16,20 +19,46 @@ from gemma_viz.tokens import visible
 from gemma_viz.ui import live, words
 from gemma_viz.ui.view import View
 
-TITLE_HEIGHT = 32  # pixels that a figure leaves for its own title
 CHART_TOOLS = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
+
+# By the ending of the file's name. As a PNG a chart is taken away with the camera in its own toolbar.
+FILES = {
+    "csv": ("text/csv", "Download the values of this chart, for a spreadsheet", export.to_csv),
+    "json": ("application/json", "Download the values of this chart as JSON", export.to_json),
+    "html": ("text/html", "Download this chart as a web page that needs no network", export.to_html),
+}
 
 
 def chart(figure: go.Figure, key: str) -> None:
-    """Draw a figure in the page's theme, with its alternative text.
+    """Draw a figure in the page's theme, with its alternative text and files to take away.
 
     Its title stands above it as text of the page, where it wraps on a narrow screen.
     """
     st.markdown(f"**{words.literal(figure.layout.meta['title'])}**")
-    figure.update_layout(
-        title_text="", margin_t=figure.layout.margin.t - TITLE_HEIGHT, height=figure.layout.height - TITLE_HEIGHT
-    )
-    st.plotly_chart(figure, key=key, config=CHART_TOOLS, alt=figure.layout.meta["alt"])
+    tools = CHART_TOOLS | export.image_options(figure)
+    with st.container(gap=None):
+        st.plotly_chart(without_title(figure), key=key, config=tools, alt=figure.layout.meta["alt"])
+        with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
+            _take_away(figure, key)
+
+
+def _take_away(figure: go.Figure, key: str) -> None:
+    """The files that can be made of a figure, each made when it is asked for. A popover would be out of Tab's way."""
+    for ending, (mime, what, make) in FILES.items():
+        st.download_button(
+            f":small[:gray[{ending.upper()}]]",
+            _bytes_of(figure, make),
+            file_name=f"{export.file_name(figure)}.{ending}",
+            mime=mime,
+            key=f"{key}_{ending}",
+            help=what,
+            on_click="ignore",
+            type="tertiary",
+        )
+
+
+def _bytes_of(figure: go.Figure, make: Callable[[go.Figure], str]) -> Callable[[], bytes]:
+    return lambda: make(figure).encode()
 
 
 def code(check: Check) -> None:

@@ -51,6 +51,11 @@ class View:
         params: dict[str, str] = st.session_state[_PARAMS]
         return params
 
+    @property
+    def too_long_for_address(self) -> list[str]:
+        """Names of the texts that the address does not hold."""
+        return [name.removesuffix(_KEPT) for name in self.params if name.endswith(_KEPT)]
+
     def set(self, **texts: str | None) -> None:
         """Change parameters (None: to the default) from a callback that is not the control's own."""
         self._replace(_changed(self.params, texts))
@@ -111,14 +116,30 @@ class View:
             self.note(f"There is no {name} {asked} here (they go from {low} to {high}). Shown is {value}.")
         return value
 
-    def integer(self, name: str, label: str, low: int, high: int, default: int) -> int:
-        """A whole number from low to high, with a slider."""
+    def whole_numbers(self, name: str, low: int, high: int, default: Sequence[int]) -> tuple[int, ...]:
+        """Some different whole numbers from low to high, as 0_3, or none; a control of the page's own sets them."""
+        text = self.params.get(name)
+        if text is None:
+            return tuple(default)
+        here = {str(number): number for number in range(low, high + 1)}
+        asked = [part for part in text.split("_") if part]
+        values = tuple(sorted({here[part] for part in asked if part in here}))
+        if len(values) < len(asked):
+            shown = ", ".join(map(str, values)) or "none"
+            self.note(
+                f"In this link {name} is {words.code(visible(text[:40]))}; they go from {low} to {high}, with “_” "
+                f"between them. Shown: {shown}."
+            )
+        return values
+
+    def integer(self, name: str, label: str, low: int, high: int, default: int, resets: Sequence[str] = ()) -> int:
+        """A whole number from low to high, with a slider. A change sets the parameters in `resets` to theirs."""
         value = self.whole_number(name, low, high, default)
         if low == high:
             return value  # there is nothing to choose, and Streamlit refuses such a slider
 
         def store(number: int) -> None:
-            self._store({name: None if number == default else str(number)})
+            self._store({name: None if number == default else str(number)}, resets)
 
         domain = f"{low} {high} {default}"
         self._draw(name, domain, st.slider, store, label=label, min_value=low, max_value=high, value=value)
@@ -254,7 +275,10 @@ class View:
 
     def toggle(self, name: str, label: str) -> bool:
         """A switch, off unless the address says otherwise."""
-        value = self.params.get(name) == "1"
+        text = self.params.get(name)
+        value = text == "1"
+        if text is not None and not value:
+            self.note(f"In this link {name} is {words.code(visible(text[:20]))}; only 1 switches it on. Shown is off.")
 
         def store(on: bool) -> None:
             self._store({name: "1" if on else None})

@@ -100,7 +100,8 @@ def first_token(stream_rms: NDArray[np.float32], label: str) -> str:
     """Whether the first token's stream stands out, in Markdown. stream_rms: [depth, position]."""
     if stream_rms.shape[1] < 3:
         return ""
-    ratios = stream_rms[:, 0] / np.median(stream_rms[:, 1:], axis=1)
+    with np.errstate(invalid="ignore"):  # a changed model's stream can run out of range
+        ratios = np.nan_to_num(stream_rms[:, 0] / np.median(stream_rms[:, 1:], axis=1), posinf=0)
     depth = int(ratios.argmax())
     if ratios[depth] < OUTSIZED:
         return (

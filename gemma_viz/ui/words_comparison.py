@@ -171,7 +171,9 @@ def outputs_differ(values: Outputs, names: Names, after: Names) -> str:
     if best[0] == best[1]:
         said = f"{place} both rank {answers[0]} highest: {chances[0]} in {one}, {chances[1]} in {other}."
     else:
-        said = f"{place} {answers[0]} is the likeliest in {one} ({chances[0]}), {answers[1]} in {other} ({chances[1]})."
+        said = (
+            f"{place}, {answers[0]} is the likeliest in {one} ({chances[0]}), {answers[1]} in {other} ({chances[1]})."
+        )
     return (
         f"{said} KL divergence: **{size(values.left_from_right)} nats** of {one} from {other}, "
         f"**{size(values.right_from_left)} nats** of {other} from {one}."

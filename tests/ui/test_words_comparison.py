@@ -54,7 +54,7 @@ def test_two_outputs_are_told_apart() -> None:
     assert "After `x` both rank `a` highest: 50.0% in this \\*prompt\\*, 25.0% in the other." in same
     assert "**0.25 nats** of this \\*prompt\\* from the other, **infinite nats** of the other" in same
     other = words_comparison.outputs_differ(both_outputs((0.5, 0.1), (NAN, 0.4)), RUNS, ("x", "y"))
-    assert "After `x` and after `y` `a` is the likeliest in this \\*prompt\\* (50.0%), `b` in" in other
+    assert "After `x` and after `y`, `a` is the likeliest in this \\*prompt\\* (50.0%), `b` in" in other
     broken = both_outputs((1, 0), (NAN, NAN), is_finite=(True, False))
     said = words_comparison.outputs_differ(broken, RUNS, ("x", "x"))
     assert said.startswith("In the other: the logits are not all numbers")
