@@ -41,7 +41,7 @@ def damage(changes: Sequence[Switch], names: Sequence[str], outcomes: Sequence[O
             hoverinfo="text",
         )
     left = LEAST_DRAWN / 2
-    _name_rows(figure, names, left)
+    _name_rows(figure, names)
     figure.update_xaxes(type="log", dtick=2, tickformat=".0e", range=[np.log10(left), np.log10(end) + ROOM])
     return finish(
         figure,
@@ -85,7 +85,7 @@ def losses(names: Sequence[str], means: Sequence[Mean], baseline: Mean) -> go.Fi
         )
     drawn = np.array([baseline.mean, *(means[i].mean for i in rows)])
     left, right = drawn.min() * 0.8, drawn.max() * 1.3
-    _name_rows(figure, names, left)
+    _name_rows(figure, names)
     figure.update_xaxes(**log_axis(drawn), range=[np.log10(left), np.log10(right)])
     said = (f"{names[i]} {means[i].mean:.2f}" if i in rows else f"{names[i]} {BROKEN}" for i in range(len(names)))
     return finish(
@@ -130,20 +130,23 @@ def token_losses(before: Floats, after: Floats) -> go.Figure:
     )
 
 
-def _name_rows(figure: go.Figure, names: Sequence[str], left: float) -> None:
-    """Each row's name above it, so that a narrow screen has room for both. left: where the x axis begins."""
-    n = len(names)
-    figure.add_scatter(
-        x=[left] * n,
-        y=np.arange(n) - ABOVE,
-        mode="text",
-        text=[plain(name, LONGEST_NAME) for name in names],
-        textposition="middle right",
-        showlegend=False,
-        hoverinfo="skip",
-    )
+def _name_rows(figure: go.Figure, names: Sequence[str]) -> None:
+    """Each row's name above it, so that a narrow screen has room for both."""
+    ticks = [plain(name, LONGEST_NAME) for name in names]
+    for row, name in enumerate(ticks):
+        figure.add_annotation(
+            x=0, xref="x domain", xanchor="left", y=row - ABOVE, yanchor="middle", text=name, showarrow=False
+        )
     figure.update_layout(barmode="overlay")
-    figure.update_yaxes(range=[n - 0.5, -0.8], showticklabels=False, showgrid=False, zeroline=False)
+    figure.update_yaxes(
+        range=[len(names) - 0.5, -0.8],
+        tickmode="array",
+        tickvals=list(range(len(names))),
+        ticktext=ticks,  # for the tables that are made of a figure
+        showticklabels=False,
+        showgrid=False,
+        zeroline=False,
+    )
 
 
 def _said(outcome: Outcome) -> str:

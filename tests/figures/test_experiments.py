@@ -5,6 +5,7 @@ import pytest
 
 import gemma_viz as gv
 from gemma_viz.figures import experiments as draw
+from gemma_viz.figures import export
 from gemma_viz.stages.experiments import Mean, Outcome, Switch
 
 NAN = float("nan")
@@ -33,14 +34,20 @@ def test_no_damage_fits_on_a_log_axis() -> None:
     assert bars["RoPE"].text == ("0",)
 
 
+def test_a_table_of_the_figure_names_the_changes() -> None:
+    values = export.table(draw.damage(TRIED, NAMES, [BROKEN, LOST, UNTOUCHED], "Damage"))
+    assert {name for row in values.rows for name in row} >= set(NAMES)
+    assert len(values.rows) == 3
+
+
 def test_damage_can_be_drawn_where_nothing_is_left() -> None:
     assert draw.damage(TRIED[:1], NAMES[:1], [BROKEN], "Damage").data
 
 
 def test_losses_stand_in_their_rows_with_their_errors() -> None:
     figure = draw.losses(NAMES, [Mean(NAN, NAN, 9), Mean(5.0, 0.2, 9), Mean(3.0, 0.1, 9)], Mean(3.0, 0.1, 9))
-    points, broken, names = figure.data
-    assert names.text == NAMES
+    points, broken = figure.data
+    assert tuple(name.text for name in figure.layout.annotations) == NAMES
     assert list(points.x) == [5.0, 3.0]
     assert list(points.y) == [1, 2]
     assert list(points.error_x.array) == [0.2, 0.1]
