@@ -27,7 +27,7 @@ from gemma_viz.ui import change, live, panels, words, words_edits
 from gemma_viz.ui import words_experiments as said
 from gemma_viz.ui.edit_controls import changes_and_undo, edit_controls
 from gemma_viz.ui.page import PAGES, Page
-from gemma_viz.ui.presets import Preset, presets
+from gemma_viz.ui.words_presets import Preset, presets
 
 UNTOUCHED = (
     "pages/9_Experiments.py",

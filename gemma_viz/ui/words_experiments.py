@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from gemma_viz.stages.experiments import Mean, Outcome
 from gemma_viz.tokens import visible
-from gemma_viz.ui.presets import Preset
 from gemma_viz.ui.words import CLEARLY, HARDLY, NO_NUMBERS, code, percent, size
+from gemma_viz.ui.words_presets import Preset
 
 BEYOND_CHANCE = 2  # standard errors
 

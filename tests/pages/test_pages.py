@@ -16,7 +16,7 @@ from gemma_viz.stages.experiments import switches
 from gemma_viz.ui import experiment_panels
 from gemma_viz.ui.edit_controls import GROUPS
 from gemma_viz.ui.page import PAGES
-from gemma_viz.ui.presets import presets
+from gemma_viz.ui.words_presets import presets
 from tests.conftest import tiny_config, tiny_model, tiny_tokenizer
 
 ROOT = Path(__file__).parents[2]

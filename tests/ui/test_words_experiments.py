@@ -6,8 +6,9 @@ import pytest
 
 import gemma_viz as gv
 from gemma_viz.stages.experiments import Mean, Outcome
-from gemma_viz.ui import edit_controls, presets
+from gemma_viz.ui import edit_controls
 from gemma_viz.ui import words_experiments as words
+from gemma_viz.ui import words_presets as presets
 
 NAN = float("nan")
 KEPT = Outcome(" to", 0.3, 1, " to", 0.3, 0.2, 3.0, True)
