@@ -155,7 +155,7 @@ def test_what_is_not_there_is_refused(tiny: gv.Model) -> None:
         walk(cap, stages=("dessert",))
 
 
-@pytest.mark.parametrize("edits", ["rope-off", "norms-off", "causal_mask-off~layers-1", "embedding_factor-1e+38"])
+@pytest.mark.parametrize("edits", ["rope-off", "norms-off", "causal_mask-off~layers-1", "embedding_factor-1e+06"])
 def test_a_changed_model_says_what_is_changed(tiny: gv.Model, edits: str) -> None:
     document = Document(walk(tiny.capture(PROMPT, gv.Edits.from_text(edits))))
     assert "This is not the model as it was trained." in document.text
