@@ -14,8 +14,10 @@ run: $(VENV)/ready
 	@echo "Gemma Viz: http://localhost:$(PORT)"
 	@$(BIN)/streamlit run app.py --server.port $(PORT)
 
+# Two processes share the fast tests; the browser has the machine for itself, so that nothing it waits for is late.
 test: lint chromium
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 -m "not browser"
+	$(BIN)/pytest -m browser
 
 lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .

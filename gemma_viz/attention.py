@@ -5,7 +5,7 @@ ones, and Gemma 2's soft-cap need a mask or the scores themselves; these are mad
 only for the keys that the block may see.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -56,6 +56,8 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, rule: AttentionRule) -
     queries: [batch, head, query, d_head], of the last positions of the text, or of all
     keys, values: [batch, kv_head, key, d_head], of all positions; heads share them in groups
     """
+    if rule.scale == 0:  # torch's fused kernel would multiply the -inf of hidden scores with it, to NaN
+        queries, rule = torch.zeros_like(queries), replace(rule, scale=1.0)
     n_queries, n_keys = queries.shape[-2], keys.shape[-2]
     first = n_keys - n_queries
     windowed = rule.causal and rule.window is not None and rule.window < n_keys

@@ -97,6 +97,15 @@ def _parser() -> argparse.ArgumentParser:
         "--stages", type=_stages, default=STAGES, metavar="NAME,…", help=f"of {', '.join(STAGES)} (default: all)"
     )
 
+    captured = _command(
+        commands, "capture", "run a prompt and keep the run in a file, for gemma_viz.Capture.open", _keep
+    )
+    _add_text(captured)
+    _add_run(captured)
+    captured.add_argument(
+        "-o", "--output", default="capture.safetensors", metavar="FILE", help="(default: %(default)s)"
+    )
+
     following = _command(commands, "next", "the likeliest next tokens", _next)
     _add_text(following)
     _add_run(following)
@@ -197,6 +206,12 @@ def _walk(asked: argparse.Namespace) -> None:
         return
     Path(asked.output).write_text(html, encoding="utf-8", newline="\n")
     _report(f"{asked.output}: {len(html.encode()) / 1e6:.1f} MB. Open it in a browser.")
+
+
+def _keep(asked: argparse.Namespace) -> None:
+    cap = _capture(asked)
+    cap.save(asked.output)
+    _report(f"{asked.output}: {len(cap):,} tokens.")
 
 
 def _next(asked: argparse.Namespace) -> None:

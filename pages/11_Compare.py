@@ -1,6 +1,5 @@
 """Compare: two prompts, two changes of the model, or two models side by side."""
 
-import numpy as np
 import streamlit as st
 
 from gemma_viz.figures import comparison as draw
@@ -76,22 +75,23 @@ def heads(page: Page, runs: Compared, aligned: stage.Aligned) -> None:
     if not runs.is_one_model:
         st.markdown(words_comparison.two_models_heads(runs.left.model.spec, runs.right.model.spec))
         return
-    distances = np.stack(live.values_by_layer(stage.head_distances, runs.left, "Patterns of both runs", runs.right))
+    by_layer = live.values_by_layer(stage.head_distances, runs.left, "Patterns of both runs", runs.right)
+    distances = stage.all_head_distances(by_layer)
     st.markdown(
         "A head's distance is half the sum of the absolute differences of its weights (total variation), averaged over "
         "all tokens that both runs have: 0 where it looks at the same tokens, 1 where it looks at none of the same. "
-        + words_comparison.heads_differ(distances)
+        + words_comparison.heads_differ(distances.values)
     )
     left, right = st.columns([2, 3], gap="large")
     with left:
         layer, head = page.choose_layer(), page.choose_head()
-        most = np.unravel_index(int(np.nan_to_num(distances).argmax()), distances.shape)
+        other_layer, other_head = distances.furthest
         st.button(
-            f"Show the one that differs most: layer {most[0]}, head {most[1]}",
+            f"Show the one that differs most: layer {other_layer}, head {other_head}",
             on_click=page.view.set,
-            kwargs={"layer": str(most[0]), "head": str(most[1])},
+            kwargs={"layer": str(other_layer), "head": str(other_head)},
         )
-        panels.chart(draw.head_distances(distances, layer, head), key="head_distances")
+        panels.chart(draw.head_distances(distances.values, layer, head), key="head_distances")
     values = live.values(stage.head_patterns, runs.left, layer, runs.right, head, page.position)
     names = runs.column_labels(aligned)
     selected = aligned.column_of(page.position)

@@ -125,6 +125,6 @@ if panels.why(
 ):
     with_norms = live.values(stream_scales, page.cap, page.position)
     without_norms = live.values(stream_scales, live.edited(page.cap, edits), page.position)
-    panels.chart(draw.with_and_without(with_norms, without_norms, page.label, without), key="with_and_without")
+    panels.chart(draw.both_runs(with_norms, without_norms, page.label, f"without {without}"), key="both_runs")
     st.markdown(words.how_far_the_stream_goes(with_norms, without_norms, without))
 end_page(page)

@@ -34,6 +34,9 @@ from transformers import (
 
 import gemma_viz as gv
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: threads would only wait for each other
+    torch.set_num_threads(1)
+
 FAMILIES = ("gemma1", "gemma2", "gemma3")
 
 SPECIAL_TOKENS = ("<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>")

@@ -495,3 +495,12 @@ def test_edits_are_joined_in_the_layers_they_act_in() -> None:
             with pytest.raises(EditsError, match="different layers") as refused:
                 one.also(other)
             assert_sentence(str(refused.value))
+
+
+def test_even_attention_reads_the_mean_of_the_values_it_sees(tiny: gv.Model) -> None:
+    cap = tiny.capture(PROMPT, gv.Edits(pattern="uniform"))
+    for layer in range(tiny.spec.n_layers):
+        values, window = cap.attention(layer), tiny.spec.window(layer) or len(cap)
+        v = values.v.repeat_interleave(tiny.spec.group_size, 0)  # [head, position, d_head]
+        means = [v[:, max(0, query - window + 1) : query + 1].mean(1) for query in range(len(cap))]
+        torch.testing.assert_close(values.z, torch.stack(means, 1), atol=1e-5, rtol=1e-4)

@@ -69,6 +69,13 @@ def test_walk_writes_the_file_and_says_so_on_stderr(
     assert "100%" in seen.err
 
 
+def test_capture_keeps_a_run_in_a_file(tiny_folder: str, tiny_models: dict[str, gv.Model], tmp_path: Path) -> None:
+    file = tmp_path / "run.safetensors"
+    assert cli.main(["capture", "the cat", "-o", str(file), "--model", tiny_folder, "--edits", "rope-off"]) == 0
+    kept = gv.Capture.open(file, tiny_models["gemma3"])
+    assert (kept.text, kept.edits) == ("the cat", gv.Edits(rope=False))
+
+
 def test_models_say_what_is_here_and_what_is_needed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -189,12 +189,13 @@ def learned_weights(values: NormInNumbers, place: str) -> go.Figure:
     )
 
 
-def with_and_without(with_step: Floats, without_step: Floats, label: str, without: str) -> go.Figure:
-    """Lines on a log axis: RMS of one token's stream by depth, with a step and without, as far as it is a number."""
-    depth = np.arange(len(with_step))
+def both_runs(before: Floats, after: Floats, label: str, edited: str) -> go.Figure:
+    """Lines on a log axis: RMS of one token's stream by depth in the untouched run and in the edited one, as far as it
+    is a number. edited: its name.
+    """
+    depth = np.arange(len(before))
     figure = go.Figure()
-    series = (("the model as it is", with_step, CATEGORICAL[0]), (f"without {without}", without_step, CATEGORICAL[1]))
-    for name, line, colour in series:
+    for name, line, colour in (("the model as it is", before, CATEGORICAL[0]), (edited, after, CATEGORICAL[1])):
         figure.add_scatter(
             x=depth,
             y=np.where(np.isfinite(line), line, np.nan),
@@ -203,14 +204,14 @@ def with_and_without(with_step: Floats, without_step: Floats, label: str, withou
             line={"color": colour},
             hovertemplate="after %{x} layers: RMS %{y:.3g}",
         )
-    figure.update_yaxes(**log_axis(with_step, without_step))
-    finite = without_step[np.isfinite(without_step)]
+    figure.update_yaxes(**log_axis(before, after))
+    finite = after[np.isfinite(after)]
     return finish(
         figure,
-        title=f"Scale of the stream of {short(label)}, with and without",
+        title=f"Scale of the stream of {short(label)}, before and after",
         x="depth (layers)",
         y="RMS of the stream (log axis)",
-        alt=f"Lines by depth: with the step up to {with_step.max():.3g}, without up to "
+        alt=f"Lines by depth: the model as it is up to {before.max():.3g}, {edited} up to "
         + (f"{finite.max():.3g}." if len(finite) else "no number.")
         + ("" if len(finite) == len(depth) else f" From depth {len(finite)} on it is no number."),
         legend=True,

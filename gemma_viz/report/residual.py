@@ -102,7 +102,7 @@ def _how_far(subject: Subject) -> list[Block]:
     with_norms = stream_scales(subject.cap, subject.position)
     return [
         Charts(
-            [draw.with_and_without(with_norms, without, subject.label, NORMS)],
+            [draw.both_runs(with_norms, without, subject.label, f"without {NORMS}")],
             words.how_far_the_stream_goes(with_norms, without, NORMS),
         )
     ]

@@ -85,6 +85,18 @@ class Streams:
 
 
 @dataclass(frozen=True)
+class HeadDistances:
+    """How far apart all heads' patterns are in two runs.
+
+    values: float32 [layer, head], as `head_distances` gives them; furthest: (int, int), the layer and head that differ
+        most
+    """
+
+    values: Floats
+    furthest: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class HeadPatterns:
     """One head's patterns in two runs, on common axes.
 
@@ -172,6 +184,13 @@ def head_distances(left: Capture, layer: int, right: Capture) -> Floats:
     for queries in _runs(pairs):
         total += _distances(ours, theirs, queries, places).sum(-1)
     return to_numpy(total / len(pairs))  # NaN where there is no pair
+
+
+def all_head_distances(layers: Sequence[Floats]) -> HeadDistances:
+    """The `head_distances` of all layers together."""
+    values = np.stack(layers)
+    layer, head = divmod(int(np.nan_to_num(values).argmax()), values.shape[1])
+    return HeadDistances(values, (layer, head))
 
 
 def head_patterns(left: Capture, layer: int, right: Capture, head: int, position: int) -> HeadPatterns:

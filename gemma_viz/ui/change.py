@@ -4,6 +4,10 @@ Parameters of the address: `edits`, as `Edits.to_text` writes it; `patch`, a val
 the text in `other`, as kind-layer-position or z-layer-position-head.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import streamlit as st
 
 from gemma_viz.capture import Capture
@@ -21,11 +25,27 @@ OTHER_PROMPT = "The capital of Italy is"
 def asked_edits(view: View, model: Model) -> Edits:
     """The edits in the address; none, with a note, where they cannot be."""
     try:
-        edits = Edits.from_text(view.params.get("edits", ""))
-        edits.check(model.spec)
+        return _edits_in_address(view, model)
     except EditsError as error:
         view.note(f"{words.literal(visible(str(error)))} Shown is the model as it was trained.")
         return UNCHANGED
+
+
+def with_field(view: View, model: Model, field: str, new: Callable[[Any], Any]) -> str | None:
+    """The edits in the address with one field changed, as the address has them; what could not be there is dropped.
+
+    new: what the field becomes, from what it is
+    """
+    try:
+        edits = _edits_in_address(view, model)
+    except EditsError:
+        edits = UNCHANGED
+    return replace(edits, **{field: new(getattr(edits, field))}).to_text() or None
+
+
+def _edits_in_address(view: View, model: Model) -> Edits:
+    edits = Edits.from_text(view.params.get("edits", ""))
+    edits.check(model.spec)
     return edits
 
 

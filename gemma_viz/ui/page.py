@@ -51,7 +51,10 @@ ICON = Path(__file__).parent / "icon.png"  # a name of an icon would be fetched 
 TOKEN_DEPENDENT = ("merge", "key", "beside")  # what is shown of one token; another one begins at the default
 PROMPT_DEPENDENT = ("token", "patch", *TOKEN_DEPENDENT)
 # Their ranges differ from model to model.
-MODEL_DEPENDENT = ("layer", "head", "heads", "neuron", "pair", "norm", "other_model", *PROMPT_DEPENDENT)
+MODEL_DEPENDENT = (
+    *("layer", "head", "heads", "source", "neuron", "pair", "norm", "other_model", "why", "guess"),
+    *PROMPT_DEPENDENT,
+)
 
 
 @dataclass(frozen=True)

@@ -158,12 +158,7 @@ class View:
         self, name: str, label: str, options: Sequence[str], resets: Sequence[str] = (), **widget_options: Any
     ) -> str:
         """One of some texts, the first of them the default. A change sets the parameters in `resets` to theirs."""
-        default = options[0]
-        text = self.params.get(name, default)
-        value = text if text in options else default
-        if value != text:
-            asked = words.code(visible(text[:60]))
-            self.note(f"This link asks for a {name} that is not offered here: {asked}. Shown is the default.")
+        value, default = self.chosen(name, options), options[0]
 
         def store(option: str) -> None:
             self._store({name: None if option == default else option}, resets)
@@ -172,7 +167,16 @@ class View:
         self._draw(name, str(options), st.selectbox, store, label=label, options=options, index=index, **widget_options)
         return value
 
-    def section(self, page: str, sections: Mapping[str, str]) -> str:
+    def chosen(self, name: str, options: Sequence[str]) -> str:
+        """One of some texts, the first of them the default, without a control: one of the page's own sets it."""
+        text = self.params.get(name, options[0])
+        if text in options:
+            return text
+        asked = words.code(visible(text[:60]))
+        self.note(f"This link asks for a {name} that is not offered here: {asked}. Shown is the default.")
+        return options[0]
+
+    def section(self, page: str, sections: Mapping[str, str], label: str = "Parts of this page") -> str:
         """Which part of a long page is shown, the first unless the address says otherwise.
 
         page: names the parameter; sections: their names in the address, and their titles
@@ -191,7 +195,7 @@ class View:
             str(sections),
             st.segmented_control,
             store,
-            label="Parts of this page",
+            label=label,
             options=list(sections),
             default=value,
             format_func=sections.__getitem__,
@@ -267,6 +271,16 @@ class View:
             value=values[which],
             **options,
         )
+
+    def control(
+        self, name: str, which: str, widget: Callable[..., Any], text_of: Callable[[Any], str | None], **options: Any
+    ) -> None:
+        """Any widget for one part of a parameter that holds several.
+
+        which: tells it from the other controls of this parameter, and from itself with other values on offer
+        text_of: the whole parameter, from what was entered; called when it is
+        """
+        self._draw(name, which, widget, lambda entered: self._store({name: text_of(entered)}), **options)
 
     def toggle(self, name: str, label: str) -> bool:
         """A switch, off unless the address says otherwise."""

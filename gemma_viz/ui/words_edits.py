@@ -38,7 +38,7 @@ _CHANGED: dict[str, Callable[[Any], str]] = {
     "window": lambda tokens: f"a window of {tokens:,} tokens",
     "attention_temperature": lambda temperature: f"an attention temperature of {size(temperature)}",
     "pattern": _PATTERNS.__getitem__,
-    "queries_from": lambda pairs: "; ".join(f"head {head} with the queries of head {source}" for head, source in pairs),
+    "queries_from": lambda pairs: _queries(pairs),
     "rope_theta": lambda theta: f"a RoPE base of {size(theta)}",
     "rope_stretch": lambda factor: f"positions times {size(factor)}",
     "rope_shift": lambda shift: f"positions moved by {shift:,}",
@@ -68,6 +68,13 @@ def patched(patch: Patch) -> str:
         "z": f"what head {patch.head} of layer {patch.layer} reads",
     }[patch.kind]
     return f"{value} at token {patch.position} comes from the run of {code(patch.source.text)}"
+
+
+def _queries(pairs: Sequence[tuple[int, int]]) -> str:
+    """head 1 with the queries of head 0; heads 2 and 3 with the queries of head 4."""
+    sources = dict.fromkeys(source for _, source in pairs)
+    readers = {source: [str(head) for head, its_source in pairs if its_source == source] for source in sources}
+    return "; ".join(f"{_named('head', heads)} with the queries of head {source}" for source, heads in readers.items())
 
 
 def _named(what: str, names: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ STAGES = (
     "MLP",
     "Output",
     "Generation",
+    "Experiments",
     "Patching",
     "Compare",
 )

@@ -22,6 +22,7 @@ CHARTS = {
     "Generation": 0,
     "Patching": 0,
     "Compare": 3,
+    "Experiments": 0,
 }
 
 # The other parts of long pages, by the parameter that chooses them.
@@ -31,6 +32,7 @@ PARTS = {
     "Output": ("output", ("norm", "choice", "parts")),
     "RoPE": ("rope", ("distance", "wavelengths", "sensitivity", "shift")),
     "Compare": ("comparison", ("heads", "output")),
+    "Experiments": ("guess=show&edits=rope-off&experiments", ("why", "own", "board")),
 }
 
 ARTICLE_TOKENS = ["<bos>", "I", "␣want", "␣to", "␣move"]

@@ -1,5 +1,7 @@
 """Every figure brings what a reader needs, stays small, and shows tokens as text."""
 
+from dataclasses import replace
+
 import numpy as np
 import plotly.graph_objects as go
 import pytest
@@ -9,6 +11,7 @@ from gemma_viz.figures import attention as draw_attention
 from gemma_viz.figures import attribution as draw_attribution
 from gemma_viz.figures import comparison as draw_comparison
 from gemma_viz.figures import embedding as draw_embedding
+from gemma_viz.figures import experiments as draw_experiments
 from gemma_viz.figures import head_output as draw_head_output
 from gemma_viz.figures import key_value_cache as draw_cache
 from gemma_viz.figures import mask as draw_mask
@@ -31,6 +34,7 @@ from gemma_viz.stages import (
     attribution,
     comparison,
     embedding,
+    experiments,
     head_output,
     heads,
     key_value_cache,
@@ -93,7 +97,15 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
     patterns = comparison.head_patterns(cap, 1, changed, 2, position)
     both_outputs, runs = comparison.outputs(cap, changed, position, position), ("as it was", "a <b>window")
     curve = output.SoftCap(3.0, (label, "<b>"), np.array([4, -2], np.float32), np.array([2.6, -1.7], np.float32))
+    tried = experiments.switches(cap.model.spec)[:2]
+    kept = experiments.Outcome(label, 0.3, 1, "<b>", 0.3, 0.01, 3.5, True)
+    outcomes = (kept, replace(kept, kl_divergence=np.nan, is_finite=False))
+    losses = np.linspace(0, 9, 1800, dtype=np.float32)
+    mean = experiments.mean_of([losses])
     return {
+        "experiments.damage": draw_experiments.damage(tried, ("a", "b"), outcomes, "Damage"),
+        "experiments.losses": draw_experiments.losses(("a", "b"), (mean, mean), mean),
+        "experiments.token_losses": draw_experiments.token_losses(losses, losses),
         "comparison.streams": draw_comparison.streams(apart, names, position),
         "comparison.stream_by_depth": draw_comparison.stream_by_depth(apart, position, label),
         "comparison.tokens_by_depth": draw_comparison.tokens_by_depth((lens, lens), runs, (label, "<b>"), "Answers"),
@@ -121,11 +133,11 @@ def all_figures(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
         "residual.learned_weights": draw_residual.learned_weights(
             residual.norm_in_numbers(cap, 1, "before MLP", position), "before MLP"
         ),
-        "residual.with_and_without": draw_residual.with_and_without(
+        "residual.both_runs": draw_residual.both_runs(
             residual.stream_scales(cap, position),
             residual.stream_scales(cap.model.capture(cap.text, gv.Edits(norms=False)), position),
             label,
-            "the norms",
+            "without the norms",
         ),
         "residual.divisor": draw_residual.divisor(scales, label, position),
         "attention.pattern": draw_attention.pattern(head, names, position),
@@ -207,6 +219,7 @@ def test_every_figure_has_title_axis_labels_and_an_alternative_text(short: dict[
         *("next_tokens", "nearest", "reads", "scores", "vectors", "lengths", "side_by_side", "products"),
         *("weighted_values", "weight_and_moved", "sharing", "cache"),
         *("steps", "line", "drawn", "largest_parts", "extremes", "likeliest", "changes", "three_runs"),
+        *("damage", "losses"),
     ]
     for name, figure in short.items():
         assert figure.layout.title.text, name

@@ -14,6 +14,7 @@ from gemma_viz.stages.comparison import Aligned
 from tests.conftest import PROMPT, load_tiny
 from tests.stages.conftest import by_layer
 
+BROKEN = gv.Edits(norms=False, final_norm=False, embedding_factor=1e6)  # the numbers run out of range on the way
 OTHER = "I want to see the green cat, moving it to the red zebra"
 
 
@@ -141,7 +142,7 @@ def test_one_token_has_no_two_to_compare_with(tiny: gv.Model) -> None:
 
 def test_a_stream_that_is_no_number_has_no_cosine(tiny_models: dict[str, gv.Model]) -> None:
     left = tiny_models["gemma3"].capture("the cat")
-    values = comparison.streams(left, left.again(gv.Edits(embedding_factor=1e38, norms=False)))
+    values = comparison.streams(left, left.again(BROKEN))
     assert np.isnan(values.cosine).any()
     assert not np.isnan(values.cosine).all()
 
@@ -157,6 +158,12 @@ def distance_written_out(left: gv.Capture, right: gv.Capture, layer: int) -> np.
             b = theirs[:, other_query, column.right[-1]] if column.right else 0
             distances += np.abs(a - b) / 2
     return distances / len(aligned.pairs)
+
+
+def test_the_head_that_differs_most_is_found() -> None:
+    values = comparison.all_head_distances([np.array([0.1, np.nan]), np.array([0.2, 0.7])])
+    assert values.furthest == (1, 1)
+    assert comparison.all_head_distances([np.full(2, np.nan)]).furthest == (0, 0)
 
 
 CHANGES = [
@@ -190,7 +197,7 @@ def test_distances_count_tokens_that_only_one_run_has(tiny: gv.Model, monkeypatc
 
 def test_distances_of_patterns_that_are_no_numbers_are_none(tiny_models: dict[str, gv.Model]) -> None:
     left = tiny_models["gemma3"].capture("the cat")
-    assert np.isnan(comparison.head_distances(left, 3, left.again(gv.Edits(embedding_factor=1e38, norms=False)))).all()
+    assert np.isnan(comparison.head_distances(left, 3, left.again(BROKEN))).all()
 
 
 @pytest.mark.parametrize("edits", CHANGES, ids=gv.Edits.to_text)
@@ -277,7 +284,7 @@ def test_a_token_that_a_vocabulary_lacks_has_no_probability_there(
 
 def test_outputs_that_are_no_numbers_are_said_to_be_none(tiny_models: dict[str, gv.Model]) -> None:
     left = tiny_models["gemma3"].capture("the cat")
-    broken = left.again(gv.Edits(embedding_factor=1e38, norms=False, final_norm=False))
+    broken = left.again(BROKEN)
     values = comparison.outputs(left, broken, 2, 2)
     assert values.is_finite == (True, False)
     assert math.isnan(values.left_from_right)

@@ -1,0 +1,50 @@
+"""The Attention page."""
+
+import re
+
+from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Slider
+
+from tests.pages.opened import open_page, said
+
+
+def key_of(app: AppTest) -> Slider:
+    return next(slider for slider in app.slider if slider.label.startswith("Key"))
+
+
+def test_heads_are_ranked_by_what_they_do(offered: list[str]) -> None:
+    app = open_page("pages/4_Attention.py", rank="1", prompt="the cat the cat")
+    assert not app.exception
+    table = app.dataframe[0].value
+    assert len(table) == 4 * 6
+    assert table["induction"].notna().all()
+    assert table["first token"].between(0, 1).all()
+
+
+def test_heads_are_sorted_and_filtered(offered: list[str]) -> None:
+    app = open_page("pages/4_Attention.py", sort="previous", least="50", prompt="the cat the cat")
+    assert not app.exception
+    assert re.search(r"\*\*\d+ of 24 heads\*\*", said(app))
+    without = open_page("pages/4_Attention.py", sort="induction", prompt="the cat")
+    assert not without.exception
+    assert "**No head**" in said(without), "nothing is repeated"
+
+
+def test_a_key_outside_of_the_window_is_said_to_be_hidden(offered: list[str]) -> None:
+    app = open_page(
+        "pages/4_Attention.py", model=offered[2], attention="query", key="1", prompt="the red cat moving it"
+    )
+    assert not app.exception
+    assert "outside of the window" in said(app)
+
+
+def test_heads_whose_lines_are_drawn_are_in_the_address(offered: list[str]) -> None:
+    for heads, says in {"0_3": "", "": "", "3_x_99": "Shown: 3."}.items():
+        app = open_page("pages/4_Attention.py", attention="query", prompt="the red cat", heads=heads)
+        assert not app.exception
+        assert says in " ".join(note.value for note in app.info)
+        assert bool(app.info) == bool(says)
+    app = open_page("pages/4_Attention.py", attention="query", prompt="the red cat", heads="0_3")
+    next(slider for slider in app.slider if slider.label == "Head").set_value(2).run()
+    assert not app.exception
+    assert "heads" not in app.query_params, "another head begins with its own lines"
