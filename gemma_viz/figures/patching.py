@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from gemma_viz.figures.style import CATEGORICAL, DIVERGING, colour_scale, finish, plain, token_axis, token_hover
+from gemma_viz.figures.style import CATEGORICAL, DIVERGING, colour_scale, finish, plain, token_axis
 from gemma_viz.stages.patching import Direction, PatchMap, ThreeRuns
 
 NO_NUMBER = "#888888"
@@ -40,7 +40,10 @@ def recovered(
     what: what is taken over, in words; labels, others: the tokens of the clean and of the corrupted run
     chosen: layer and position of the cell that is marked
     """
-    names = [a if a == b else f"{a} / {b}" for a, b in zip(labels, others, strict=True)]
+    pairs = list(zip(labels, others, strict=True))
+    names = [a if a == b else f"{a} / {b}" for a, b in pairs]
+    drawn = [plain(a) if a == b else f"{plain(a)}<br>{plain(b)}" for a, b in pairs]
+    axis = token_axis(labels)
     n_layers, n = values.recovered.shape
     figure = go.Figure(
         go.Heatmap(
@@ -51,7 +54,7 @@ def recovered(
             zmax=1 if values.direction == "denoise" else 2,
             colorscale=colour_scale(DIVERGING if values.direction == "denoise" else DIVERGING[::-1]),
             colorbar={"title": {"text": "recovered"}, "thickness": 12},
-            text=np.array([token_hover(names)] * n_layers, object),
+            text=np.array([[f"{i} {name}" for i, name in enumerate(drawn)]] * n_layers, object),
             customdata=values.differences,
             hovertemplate="layer %{y}, %{text}<br>recovered %{z:.3f}<br>logit difference %{customdata:.3f}"
             "<extra></extra>",
@@ -66,7 +69,7 @@ def recovered(
         y1=layer + 0.5,
         line={"color": CATEGORICAL[2], "width": 3},
     )
-    figure.update_xaxes(side="top", showgrid=False, **token_axis(names))
+    figure.update_xaxes(side="top", showgrid=False, **axis | {"ticktext": [drawn[i] for i in axis["tickvals"]]})
     figure.update_yaxes(autorange="reversed", showgrid=False)
     best_layer, best = values.furthest
     return finish(

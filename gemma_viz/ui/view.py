@@ -4,7 +4,7 @@ One dictionary of parameters says what is shown. It is held in the session in th
 for controls that differ from their default. Every control is drawn from it and writes it, and the address, when used.
 
 Who wins when address and session differ:
-  * first run of a session (deep link, reload) and Back or Forward: the address;
+  * first run of a session (deep link, reload), Back or Forward, and a link that changes the view: the address;
   * any other run: the session. The address is then merely late, because the browser asked for the run, or drew the
     clicked link, before it heard of the last change.
 """
@@ -26,8 +26,11 @@ from gemma_viz.ui import words
 LONGEST_IN_ADDRESS = 4000  # encoded characters; many servers refuse request headers above 8 KB
 
 _KEPT = "_kept"  # ending of the parameter that stands for a text kept in the session
+# Marks the address of a link that changes the view. Its value, the number of such links that were followed before,
+# tells it from an address that is late. It goes with the next change.
+_LINK = "link"
 # Keys of the session:
-_PARAMS, _EPOCHS, _LONG_TEXTS = "_view_params", "_view_epochs", "_view_long_texts"
+_PARAMS, _EPOCHS, _LONG_TEXTS, _FOLLOWED = "_view_params", "_view_epochs", "_view_long_texts", "_view_links_followed"
 
 
 class View:
@@ -40,8 +43,10 @@ class View:
         address = st.query_params.to_dict()
         context = get_script_run_ctx()
         went_in_history = context is not None and context.is_history_navigation
-        if _PARAMS not in st.session_state or went_in_history:
+        followed = address.get(_LINK) == self._next_link
+        if _PARAMS not in st.session_state or went_in_history or followed:
             self._replace(address)
+            st.session_state[_FOLLOWED] = int(self._next_link) + followed
         elif address != self.params:
             st.query_params.from_dict(self.params)
         self._notes = st.container()
@@ -66,7 +71,8 @@ class View:
         self, page: str, label: str, changes: Mapping[str, str | None] = MappingProxyType({}), **options: Any
     ) -> None:
         """A link to another page that keeps the view, but for the parameters in `changes` (None: to the default)."""
-        st.page_link(page, label=label, query_params=_changed(self.params, changes), **options)
+        marked = {**changes, _LINK: self._next_link} if changes else changes
+        st.page_link(page, label=label, query_params=_changed(self.params, marked), **options)
 
     def note(self, sentence: str) -> None:
         """Say something about the link, above the page."""
@@ -290,6 +296,10 @@ class View:
         return value
 
     @property
+    def _next_link(self) -> str:
+        return str(st.session_state.get(_FOLLOWED, 0))
+
+    @property
     def _long_texts(self) -> dict[str, str]:
         texts: dict[str, str] = st.session_state.setdefault(_LONG_TEXTS, {})
         return texts
@@ -328,4 +338,5 @@ class View:
 
 
 def _changed(params: dict[str, str], texts: Mapping[str, str | None]) -> dict[str, str]:
-    return {name: text for name, text in {**params, **texts}.items() if text is not None}
+    unmarked = {name: text for name, text in params.items() if name != _LINK}
+    return {name: text for name, text in {**unmarked, **texts}.items() if text is not None}

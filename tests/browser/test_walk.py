@@ -420,6 +420,8 @@ def test_what_a_visitor_types_is_never_markup(app: Driver, stage: str) -> None:
         ("Output?output=parts", "Logit of this word (empty: of the likeliest token)"),
         ("MLP?mlp=alone", "Replace token 1 by this word"),
         ("Compare", "Other prompt"),
+        ("Patching", "The other prompt, the corrupted one"),
+        ("Patching?prompt=The+capital+of+France+is", "Answer of the clean prompt (empty: its own)"),
         ("Compare?comparison=heads", "Other prompt"),
     ],
 )

@@ -30,5 +30,5 @@ def test_the_figure_has_the_colours_of_the_map(direction: str, low: int, high: i
 def test_where_the_prompts_differ_both_tokens_are_named() -> None:
     values = PatchMap("denoise", np.array([[0.0, 3.0]], np.float32), clean=3.0, corrupted=0.0)
     figure = recovered(values, "the stream", ["a", "<b>"], ["a", "c"], (0, 0))
-    assert list(figure.layout.xaxis.ticktext) == ["a", "&lt;b&gt; / c"]
+    assert list(figure.layout.xaxis.ticktext) == ["a", "&lt;b&gt;<br>c"]
     assert "layer 0 at <b> / c, to 1.00" in figure.layout.meta["alt"]
