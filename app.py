@@ -7,6 +7,7 @@ from gemma_viz.stages.overview import overview
 from gemma_viz.tokens import visible
 from gemma_viz.ui import flow, live, panels, words
 from gemma_viz.ui.page import end_page, start_page
+from gemma_viz.ui.walk_document import walk_document
 
 page = start_page(
     "Overview",
@@ -34,5 +35,7 @@ with right:
         "␣ stands for a space and ⏎ for a line break. Most of the walk is about the token you select above: choose "
         "another one and see what the model expects after it."
     )
+    st.subheader("Take it with you")
+    walk_document(page)
 
 end_page(page)
