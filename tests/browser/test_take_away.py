@@ -172,12 +172,22 @@ def test_a_prompt_too_long_for_a_link_is_said_to_be_missing(app: Driver) -> None
 
 
 def sentences(app: Driver) -> list[str]:
-    """All that a page says, once it is drawn, in its texts and in its charts."""
+    """All that a page says in its texts and in its charts, once a second look finds nothing new.
+
+    The browser draws the last labels a moment after the server has sent them.
+    """
     app.expect_charts(3)
     main = app.tab.get_by_test_id("stMain")
-    texts = main.get_by_test_id("stMarkdownContainer").all_inner_texts()
-    charts = main.get_by_test_id("stPlotlyChart").locator(".main-svg text").all_inner_texts()
-    return [*texts, *charts]
+    said: list[str] = []
+    for _ in range(20):
+        before = said
+        texts = main.get_by_test_id("stMarkdownContainer").all_inner_texts()
+        charts = main.get_by_test_id("stPlotlyChart").locator(".main-svg text").all_inner_texts()
+        said = [*texts, *charts]
+        if said == before:
+            return said
+        app.tab.wait_for_timeout(1000)
+    raise TimeoutError("The page goes on changing")
 
 
 def test_another_server_shows_the_same_numbers_for_a_link(chromium: Browser) -> None:
