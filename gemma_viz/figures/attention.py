@@ -11,6 +11,7 @@ from gemma_viz.figures.style import (
     SEQUENTIAL,
     colour_scale,
     finish,
+    frame,
     plain,
     short,
     symmetric,
@@ -54,14 +55,7 @@ def pattern_heatmap(
             + "<br>weight %{z:.3f}<extra></extra>",
         )
     )
-    figure.add_shape(
-        type="rect",
-        x0=shown.start - 0.5,
-        x1=shown.stop - 0.5,
-        y0=query - 0.5,
-        y1=query + 0.5,
-        line={"color": CATEGORICAL[4], "width": 2},
-    )
+    frame(figure, (shown.start, shown.stop - 1), (query, query), width=2)
     figure.update_xaxes(showgrid=False, **token_axis(names, shown.start))
     figure.update_yaxes(showgrid=False, autorange="reversed", **token_axis(names, shown.start))
     row = weights[query - shown.start]
@@ -95,11 +89,9 @@ def whole_pattern(values: Head, query: int) -> go.Figure:
             "largest weight %{z:.3f}<extra></extra>",
         )
     )
-    corners = {"x0": values.shown.start - 0.5, "x1": values.shown.stop - 0.5}
-    for y0, y1, width in ((values.shown.start, values.shown.stop, 2), (query, query + 1, 1)):
-        figure.add_shape(
-            type="rect", **corners, y0=y0 - 0.5, y1=y1 - 0.5, line={"color": CATEGORICAL[4], "width": width}
-        )
+    columns = values.shown.start, values.shown.stop - 1
+    frame(figure, columns, columns, width=2)
+    frame(figure, columns, (query, query), width=1)
     figure.update_xaxes(showgrid=False)
     figure.update_yaxes(showgrid=False, autorange="reversed")
     return finish(

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from gemma_viz.figures.output import ROOM
+from gemma_viz.figures.heads import distances
+from gemma_viz.figures.output import probability_bars
 from gemma_viz.figures.style import (
     CATEGORICAL,
     DIVERGING,
@@ -13,6 +14,7 @@ from gemma_viz.figures.style import (
     SEQUENTIAL,
     colour_scale,
     finish,
+    frame,
     plain,
     short,
     token_axis,
@@ -23,7 +25,7 @@ from gemma_viz.stages.comparison import HeadPatterns, Outputs, Probabilities, St
 from gemma_viz.stages.residual import Lens
 from gemma_viz.tokens import visible
 
-LEFT, RIGHT, SELECTED = CATEGORICAL[0], CATEGORICAL[1], CATEGORICAL[4]
+LEFT, RIGHT = CATEGORICAL[0], CATEGORICAL[1]
 NARROWEST_SCALE = 0.01  # of cosines: smaller differences should look small
 HALF_LABEL = (LONGEST_LABEL - 1) // 2  # characters of one of two tokens
 NAMED_IN_HOVER = 128  # tokens; of more, the names would outgrow the picture itself
@@ -67,14 +69,7 @@ def streams(values: Streams, labels: Sequence[str], selected: int | None) -> go.
         )
     )
     if selected is not None:
-        figure.add_shape(
-            type="rect",
-            x0=selected - 0.5,
-            x1=selected + 0.5,
-            y0=-0.5,
-            y1=n_depths - 0.5,
-            line={"color": SELECTED, "width": 3},
-        )
+        frame(figure, (selected, selected), (0, n_depths - 1))
     figure.update_xaxes(showgrid=False, **token_axis(labels))
     figure.update_yaxes(showgrid=False, autorange="reversed", dtick=-(-n_depths // 20))
     return finish(
@@ -152,35 +147,7 @@ def tokens_by_depth(
 
 def head_distances(values: Floats, layer: int, head: int) -> go.Figure:
     """Heatmap: how far apart each head's two patterns are. values: [layer, head]."""
-    n_layers, n_heads = values.shape
-    figure = go.Figure(
-        go.Heatmap(
-            z=values,
-            zmin=0,
-            colorscale=colour_scale(SEQUENTIAL),
-            colorbar={"title": {"text": "distance"}, "thickness": 12},
-            hovertemplate="layer %{y}, head %{x}: %{z:.3f}<extra></extra>",
-        )
-    )
-    figure.add_shape(
-        type="rect",
-        x0=head - 0.5,
-        x1=head + 0.5,
-        y0=layer - 0.5,
-        y1=layer + 0.5,
-        line={"color": SELECTED, "width": 3},
-    )
-    figure.update_xaxes(showgrid=False, dtick=-(-n_heads // 16))
-    figure.update_yaxes(showgrid=False, autorange="reversed", dtick=-(-n_layers // 20))
-    return finish(
-        figure,
-        title="How far apart each head's two patterns are",
-        x="head",
-        y="layer",
-        alt=f"Heatmap of {n_layers} layers by {n_heads} heads; layer {layer}, head {head}, which is framed, has "
-        f"{values[layer, head]:.3f}.",
-        height=130 + 22 * n_layers,
-    )
+    return distances(values, layer, head, "How far apart each head's two patterns are")
 
 
 def pattern(values: HeadPatterns, which: str, labels: Sequence[str], selected: int, title: str) -> go.Figure:
@@ -209,14 +176,7 @@ def pattern(values: HeadPatterns, which: str, labels: Sequence[str], selected: i
             + "<extra></extra>",
         )
     )
-    figure.add_shape(
-        type="rect",
-        x0=shown.start - 0.5,
-        x1=shown.stop - 0.5,
-        y0=selected - 0.5,
-        y1=selected + 0.5,
-        line={"color": SELECTED, "width": 2},
-    )
+    frame(figure, (shown.start, shown.stop - 1), (selected, selected), width=2)
     axis = token_axis(names, shown.start)
     figure.update_xaxes(showgrid=False, zeroline=False, range=[shown.start - 0.5, shown.stop - 0.5], **axis)
     figure.update_yaxes(showgrid=False, zeroline=False, range=[shown.stop - 0.5, shown.start - 0.5], **axis)
@@ -281,27 +241,7 @@ def _points(change: float) -> str:
 
 def _side_by_side(values: Probabilities, names: tuple[str, str], title: str) -> go.Figure:
     labels = [visible(text) for text in values.texts]
-    ranks = list(range(len(labels)))
-    series = ((names[0], values.left, LEFT), (names[1], values.right, RIGHT))
-    figure = go.Figure(
-        [
-            go.Bar(
-                name=plain(name, 40),
-                x=np.nan_to_num(shares),  # a bar without a length would not show its text
-                y=ranks,
-                orientation="h",
-                marker_color=colour,
-                text=["not in its vocabulary" if np.isnan(share) else f"{share:.1%}" for share in shares],
-                textposition="outside",
-                cliponaxis=False,
-                hovertemplate="probability %{x:.4f}<extra>" + plain(name, 40) + "</extra>",
-            )
-            for name, shares, colour in series
-        ]
-    )
-    highest = max((float(np.nanmax(shares)) for _, shares, _ in series if np.isfinite(shares).any()), default=1.0)
-    figure.update_yaxes(autorange="reversed", tickmode="array", tickvals=ranks, ticktext=[plain(x) for x in labels])
-    figure.update_xaxes(tickformat=".0%", range=[0, highest * ROOM], nticks=5)
+    figure = probability_bars(((names[0], values.left, LEFT), (names[1], values.right, RIGHT)), labels)
     said = ", ".join(
         f"{label} {p:.1%} and {q:.1%}" for label, p, q in zip(labels, values.left, values.right, strict=True)
     )

@@ -10,6 +10,7 @@ from gemma_viz.figures.style import (
     SEQUENTIAL,
     colour_scale,
     finish,
+    frame,
     log_axis,
     plain,
     token_axis,
@@ -22,6 +23,7 @@ from gemma_viz.tokens import visible
 TOKENS_IN_TABLE = 6  # with their predictions, of so many characters, that a narrow screen still shows legibly
 LONGEST_IN_TABLE = 8
 TOKENS_IN_BARS = 64
+LONGEST_NAME = 40  # characters of a run's name
 ROOM = 1.18  # of the longest bar, so that its figure fits beside it
 
 
@@ -83,14 +85,7 @@ def along_prompt(
             hovertemplate="rank %{y}: %{text}<br>probability %{z:.4f}<br>logit %{customdata:.2f}<extra></extra>",
         )
     )
-    figure.add_shape(
-        type="rect",
-        x0=selected - 0.5,
-        x1=selected + 0.5,
-        y0=0.5,
-        y1=values.ids.shape[1] + 0.5,
-        line={"color": CATEGORICAL[4], "width": 3},
-    )
+    frame(figure, (selected, selected), (1, values.ids.shape[1]))
     figure.update_xaxes(side="top", showgrid=False, **token_axis(names, shown.start))
     figure.update_yaxes(autorange="reversed", dtick=1, showgrid=False)
     cut = f", tokens {shown.start} to {shown.stop - 1}" if len(names) < len(labels) else ""
@@ -259,39 +254,48 @@ def _surprise_hover(values: Predictions, labels: Sequence[str]) -> list[str]:
     return ["", *said]
 
 
-def side_by_side(
-    values: Comparison, labels: Sequence[str], edited: str, title: str = "The next token, with and without"
-) -> go.Figure:
-    """Bars: probabilities of the next token in the untouched run and in the edited one. edited: its name."""
+def probability_bars(series: Sequence[tuple[str, np.ndarray, str]], labels: Sequence[str]) -> go.Figure:
+    """Bars of some tokens' probabilities in several runs, not yet titled.
+
+    series: name, probabilities (NaN for a token that the run's vocabulary has not) and colour of each run
+    """
     ranks = list(range(len(labels)))
-    series = [("the model as it is", values.baseline, CATEGORICAL[0])]
-    if values.is_finite:
-        series.append((edited, values.edited, CATEGORICAL[1]))
     figure = go.Figure(
         [
             go.Bar(
-                name=name,
-                x=probabilities,
+                name=plain(name, LONGEST_NAME),
+                x=np.nan_to_num(probabilities),  # a bar without a length would not show its text
                 y=ranks,
                 orientation="h",
                 marker_color=colour,
-                text=[f"{probability:.1%}" for probability in probabilities],
+                text=["not in its vocabulary" if np.isnan(share) else f"{share:.1%}" for share in probabilities],
                 textposition="outside",
                 cliponaxis=False,
-                hovertemplate="probability %{x:.4f}<extra>" + name + "</extra>",
+                hovertemplate="probability %{x:.4f}<extra>" + plain(name, LONGEST_NAME) + "</extra>",
             )
             for name, probabilities, colour in series
         ]
     )
-    highest = max(float(probabilities.max()) for _, probabilities, _ in series)
+    highest = max((float(p) for _, probabilities, _ in series for p in probabilities if np.isfinite(p)), default=1.0)
     figure.update_yaxes(autorange="reversed", tickmode="array", tickvals=ranks, ticktext=[plain(x) for x in labels])
     figure.update_xaxes(tickformat=".0%", range=[0, highest * ROOM], nticks=5)
+    return figure
+
+
+def side_by_side(
+    values: Comparison, labels: Sequence[str], edited: str, title: str = "The next token, with and without"
+) -> go.Figure:
+    """Bars: probabilities of the next token in the untouched run and in the edited one. edited: its name."""
+    series = [("the model as it is", values.baseline, CATEGORICAL[0])]
+    if values.is_finite:
+        series.append((edited, values.edited, CATEGORICAL[1]))
+    figure = probability_bars(series, labels)
     return finish(
         figure,
         title=title,
         x="probability",
         y="",
-        alt=f"Bars of the probabilities of {len(ranks)} tokens in the model as it is and {edited}.",
-        height=130 + 44 * len(ranks),
+        alt=f"Bars of the probabilities of {len(labels)} tokens in the model as it is and {edited}.",
+        height=130 + 44 * len(labels),
         legend=True,
     )

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from gemma_viz.figures.style import CATEGORICAL, DIVERGING, colour_scale, finish, plain, token_axis
+from gemma_viz.figures.output import probability_bars
+from gemma_viz.figures.style import CATEGORICAL, DIVERGING, colour_scale, finish, frame, plain, token_axis
 from gemma_viz.stages.patching import Direction, PatchMap, ThreeRuns
 
 NO_NUMBER = "#888888"
-ROOM = 1.18  # of the longest bar, so that its figure fits beside it
 LINES_SHOWN = 8
 
 
@@ -61,14 +61,7 @@ def recovered(
         )
     )
     layer, position = chosen
-    figure.add_shape(
-        type="rect",
-        x0=position - 0.5,
-        x1=position + 0.5,
-        y0=layer - 0.5,
-        y1=layer + 0.5,
-        line={"color": CATEGORICAL[2], "width": 3},
-    )
+    frame(figure, (position, position), (layer, layer), colour=CATEGORICAL[2])
     figure.update_xaxes(side="top", showgrid=False, **axis | {"ticktext": [drawn[i] for i in axis["tickvals"]]})
     figure.update_yaxes(autorange="reversed", showgrid=False)
     best_layer, best = values.furthest
@@ -116,31 +109,12 @@ def by_layer(values: PatchMap, labels: Sequence[str], shown: Sequence[int], sele
 
 def three_runs(values: ThreeRuns, labels: Sequence[str]) -> go.Figure:
     """Bars: probabilities of the next token in the clean, the corrupted and the patched run."""
-    ranks = list(range(len(labels)))
     series = (
         ("clean", values.clean, CATEGORICAL[1]),
         ("corrupted", values.corrupted, CATEGORICAL[7]),
         ("patched", values.patched, CATEGORICAL[0]),
     )
-    figure = go.Figure(
-        [
-            go.Bar(
-                name=name,
-                x=probabilities,
-                y=ranks,
-                orientation="h",
-                marker_color=colour,
-                text=[f"{probability:.1%}" for probability in probabilities],
-                textposition="outside",
-                cliponaxis=False,
-                hovertemplate="probability %{x:.4f}<extra>" + name + "</extra>",
-            )
-            for name, probabilities, colour in series
-        ]
-    )
-    highest = max(float(probabilities.max()) for _, probabilities, _ in series)
-    figure.update_yaxes(autorange="reversed", tickmode="array", tickvals=ranks, ticktext=[plain(x) for x in labels])
-    figure.update_xaxes(tickformat=".0%", range=[0, highest * ROOM], nticks=5)
+    figure = probability_bars(series, labels)
     said = "; ".join(
         f"{label} {a:.1%}, {b:.1%}, {c:.1%}"
         for label, a, b, c in zip(labels, values.clean, values.corrupted, values.patched, strict=True)
@@ -151,6 +125,6 @@ def three_runs(values: ThreeRuns, labels: Sequence[str]) -> go.Figure:
         x="probability",
         y="",
         alt=f"Bars of probabilities in the clean, the corrupted and the patched run: {said}.",
-        height=130 + 54 * len(ranks),
+        height=130 + 54 * len(labels),
         legend=True,
     )

@@ -11,6 +11,7 @@ from gemma_viz.figures.style import (
     SEQUENTIAL,
     colour_scale,
     finish,
+    frame,
     log_axis,
     plain,
     short,
@@ -127,14 +128,7 @@ def lens(values: Lens, labels: Sequence[Sequence[str]]) -> go.Figure:
             hovertemplate="after %{y} layers, rank %{x}: %{customdata}<br>probability %{z:.4f}<extra></extra>",
         )
     )
-    figure.add_shape(
-        type="rect",
-        x0=0.5,
-        x1=1.5,
-        y0=values.leads_from - 0.5,
-        y1=n_depths - 0.5,
-        line={"color": CATEGORICAL[4], "width": 3},
-    )
+    frame(figure, (1, 1), (values.leads_from, n_depths - 1))
     figure.update_xaxes(side="top", dtick=1, showgrid=False)
     figure.update_yaxes(autorange="reversed", dtick=1, showgrid=False)
     return finish(

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 # The same colours stand in .streamlit/config.toml, for what Streamlit draws itself; a test keeps the two alike.
 # Categorical: after Okabe and Ito, for people who do not tell red from green, evened out for light and dark pages.
 CATEGORICAL = ("#0f7ec9", "#e08a00", "#12966b", "#c9559f", "#d4541a", "#5b67d8", "#8a7a00", "#5f7f8f")
+SELECTED = CATEGORICAL[4]  # what a person has chosen is framed in it
 # Sequential: viridis (Smith and van der Walt, 2015). Diverging: blue to orange, after ColorBrewer's PuOr.
 SEQUENTIAL = (
     *("#440154", "#482878", "#3e4989", "#31688e", "#26828e"),
@@ -68,6 +69,20 @@ def _titled(figure: go.Figure, title: str, height: int) -> go.Figure:
     figure.layout.margin.t += height
     figure.layout.height += height
     return figure
+
+
+def frame(
+    figure: go.Figure, columns: tuple[int, int], rows: tuple[int, int], colour: str = SELECTED, width: int = 3
+) -> None:
+    """Put a frame around cells of a heatmap. columns, rows: the first and the last one inside."""
+    figure.add_shape(
+        type="rect",
+        x0=columns[0] - 0.5,
+        x1=columns[1] + 0.5,
+        y0=rows[0] - 0.5,
+        y1=rows[1] + 0.5,
+        line={"color": colour, "width": width},
+    )
 
 
 def short(text: str, longest: int = LONGEST_LABEL) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from gemma_viz.figures.style import CATEGORICAL, SEQUENTIAL, colour_scale, finish, log_axis
+from gemma_viz.figures.style import CATEGORICAL, SEQUENTIAL, colour_scale, finish, frame, log_axis
 from gemma_viz.stages.wavelengths import PairLengths, Wavelengths
 
 LAYERS_NAMED = 6
@@ -62,14 +62,7 @@ def pair_lengths(values: PairLengths, layer: int, head: int) -> go.Figure:
     figure.data[
         0
     ].hovertemplate = "pair %{x}, one turn in %{customdata:,.1f} tokens<br>mean length %{z:.3f}<extra></extra>"
-    figure.add_shape(
-        type="rect",
-        x0=-0.5,
-        x1=z.shape[1] - 0.5,
-        y0=head - 0.5,
-        y1=head + 0.5,
-        line={"color": CATEGORICAL[4], "width": 2},
-    )
+    frame(figure, (0, z.shape[1] - 1), (head, head), width=2)
     figure.update_yaxes(tickmode="array", tickvals=list(range(len(names))), ticktext=names)
     longest = int(values.q[head].argmax())
     return finish(

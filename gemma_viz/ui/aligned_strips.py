@@ -5,7 +5,8 @@ from typing import Any
 
 import streamlit as st
 
-from gemma_viz.figures.comparison import LEFT, RIGHT, SELECTED
+from gemma_viz.figures.comparison import LEFT, RIGHT
+from gemma_viz.figures.style import SELECTED
 from gemma_viz.stages.comparison import Aligned
 from gemma_viz.tokens import Token
 
