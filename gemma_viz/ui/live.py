@@ -65,8 +65,7 @@ def model(name: str) -> Model:
         if loading is None:
             loading = _loadings()[name] = Loading()
             threading.Thread(target=loading.run, args=(name,), daemon=True).start()
-    if loading.model is None:
-        _wait_for(loading, name)
+    _wait_for(loading, name)
     if loading.error:
         with _lock():
             _loadings().pop(name, None)  # so that opening the page again tries again
@@ -76,7 +75,7 @@ def model(name: str) -> Model:
 
 
 def _wait_for(loading: Loading, name: str) -> None:
-    place = st.empty()
+    place = st.empty()  # also where nothing is waited for, so that the rest of the page keeps its place
     first = " The first start unpacks it, which takes some ten seconds." if name == EMBEDDED else ""
     while loading.model is None and loading.error is None:
         place.progress(loading.share, f"Loading {label(name)}.{first} {loading.what} …")

@@ -36,5 +36,6 @@ def walk_document(page: Page) -> None:
         )
     st.caption(
         "All stages of this prompt, with charts, code and experiments, in one HTML file of some 5 MB: opens without "
-        "network or server, prints, and is yours to keep. Writing it takes some twenty seconds, more for a long prompt."
+        "network or server, prints, and is yours to keep. Writing it takes ten to twenty seconds, with a long prompt "
+        "more."
     )
