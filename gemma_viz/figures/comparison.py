@@ -28,6 +28,7 @@ from gemma_viz.tokens import visible
 LEFT, RIGHT = CATEGORICAL[0], CATEGORICAL[1]
 NARROWEST_SCALE = 0.01  # of cosines: smaller differences should look small
 HALF_LABEL = (LONGEST_LABEL - 1) // 2  # characters of one of two tokens
+LONGEST_NAME = 40  # characters of a run's name
 NAMED_IN_HOVER = 128  # tokens; of more, the names would outgrow the picture itself
 
 
@@ -241,7 +242,9 @@ def _points(change: float) -> str:
 
 def _side_by_side(values: Probabilities, names: tuple[str, str], title: str) -> go.Figure:
     labels = [visible(text) for text in values.texts]
-    figure = probability_bars(((names[0], values.left, LEFT), (names[1], values.right, RIGHT)), labels)
+    left, right = (plain(name, LONGEST_NAME) for name in names)
+    series = ((left, values.left, LEFT), (right, values.right, RIGHT))
+    figure = probability_bars(series, labels, missing="not in its vocabulary")
     said = ", ".join(
         f"{label} {p:.1%} and {q:.1%}" for label, p, q in zip(labels, values.left, values.right, strict=True)
     )

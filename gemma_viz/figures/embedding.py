@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from gemma_viz.figures.style import (
     CATEGORICAL,
     DIVERGING,
+    SELECTED,
     SEQUENTIAL,
     colour_scale,
     finish,
@@ -196,7 +197,7 @@ def row_norms(values: RowNorms, length: float, label: str) -> go.Figure:
             marker_color=CATEGORICAL[i % len(CATEGORICAL)],
             hovertemplate="length %{x:.2f}: %{y:,} entries<extra>" + kind + "</extra>",
         )
-    figure.add_vline(x=length, line={"width": 2, "color": CATEGORICAL[4], "dash": "dot"})
+    figure.add_vline(x=length, line={"width": 2, "color": SELECTED, "dash": "dot"})
     figure.update_layout(barmode="stack")
     figure.update_yaxes(type="log", dtick=1)
     return finish(

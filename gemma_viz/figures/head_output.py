@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from gemma_viz.figures.attention import key_axis
-from gemma_viz.figures.style import CATEGORICAL, finish
+from gemma_viz.figures.style import CATEGORICAL, SELECTED, finish
 from gemma_viz.stages.attention import Query
 from gemma_viz.stages.head_output import HeadOutputs
 
@@ -56,7 +56,7 @@ def by_head(values: HeadOutputs, chosen: int) -> go.Figure:
         go.Bar(
             x=heads,
             y=values.lengths,
-            marker_color=[CATEGORICAL[4] if head == chosen else CATEGORICAL[0] for head in heads],
+            marker_color=[SELECTED if head == chosen else CATEGORICAL[0] for head in heads],
             text=[f"{cosine:+.2f}" for cosine in values.cosines],
             textposition="outside",
             cliponaxis=False,

@@ -3,7 +3,7 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from gemma_viz.figures.style import CATEGORICAL, finish
+from gemma_viz.figures.style import CATEGORICAL, SELECTED, finish
 from gemma_viz.stages.key_value_cache import Sizes
 
 MIB = 2**20
@@ -21,7 +21,7 @@ def sharing(n_heads: int, n_kv_heads: int, chosen: int) -> go.Figure:
             x=[query_x[head], kv_x[head // group]],
             y=[1, 0],
             mode="lines",
-            line={"color": CATEGORICAL[4] if is_chosen else CATEGORICAL[7], "width": 3 if is_chosen else 1.5},
+            line={"color": SELECTED if is_chosen else CATEGORICAL[7], "width": 3 if is_chosen else 1.5},
             hoverinfo="skip",
         )
     for name, x, y, colour in (("query head", query_x, 1, CATEGORICAL[0]), ("key/value head", kv_x, 0, CATEGORICAL[2])):

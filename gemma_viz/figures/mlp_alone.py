@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from gemma_viz.figures.style import CATEGORICAL, finish, plain, token_axis, token_hover
+from gemma_viz.figures.style import CATEGORICAL, SELECTED, finish, plain, token_axis, token_hover
 from gemma_viz.stages import around
 from gemma_viz.stages.mlp_alone import Alone, Slice
 
@@ -33,7 +33,7 @@ def differences(values: Alone, labels: Sequence[str], selected: int) -> go.Figur
         ]
     )
     figure.add_vrect(
-        x0=selected - 0.5, x1=selected + 0.5, fillcolor=CATEGORICAL[4], opacity=0.15, line_width=0, layer="below"
+        x0=selected - 0.5, x1=selected + 0.5, fillcolor=SELECTED, opacity=0.15, line_width=0, layer="below"
     )
     figure.update_xaxes(range=[shown.start - 0.6, shown.stop - 0.4], **token_axis(names, shown.start))
     cut = f", tokens {shown.start} to {shown.stop - 1}" if len(names) < len(labels) else ""

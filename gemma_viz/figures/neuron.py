@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from gemma_viz.figures.style import CATEGORICAL, finish, token_axis, token_hover
+from gemma_viz.figures.style import CATEGORICAL, SELECTED, finish, token_axis, token_hover
 from gemma_viz.stages import around
 
 TOKENS_IN_BARS = 96
@@ -19,7 +19,7 @@ def over_prompt(act: np.ndarray, labels: Sequence[str], neuron: int, selected: i
         go.Bar(
             x=np.array(shown),
             y=act[shown.start : shown.stop],
-            marker_color=[CATEGORICAL[4] if position == selected else CATEGORICAL[0] for position in shown],
+            marker_color=[SELECTED if position == selected else CATEGORICAL[0] for position in shown],
             customdata=token_hover(names, shown.start),
             hovertemplate="%{customdata}<br>product %{y:.3f}<extra></extra>",
         )

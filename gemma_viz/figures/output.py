@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from gemma_viz.figures.style import (
     CATEGORICAL,
+    SELECTED,
     SEQUENTIAL,
     colour_scale,
     finish,
@@ -23,7 +24,6 @@ from gemma_viz.tokens import visible
 TOKENS_IN_TABLE = 6  # with their predictions, of so many characters, that a narrow screen still shows legibly
 LONGEST_IN_TABLE = 8
 TOKENS_IN_BARS = 64
-LONGEST_NAME = 40  # characters of a run's name
 ROOM = 1.18  # of the longest bar, so that its figure fits beside it
 
 
@@ -141,7 +141,7 @@ def surprise(values: Predictions, labels: Sequence[str], selected: int) -> go.Fi
         go.Bar(
             x=np.array(shown),
             y=part,
-            marker_color=[CATEGORICAL[4] if position == selected else CATEGORICAL[0] for position in shown],
+            marker_color=[SELECTED if position == selected else CATEGORICAL[0] for position in shown],
             customdata=_surprise_hover(values, labels)[shown.start : shown.stop],
             hovertemplate="%{customdata}<extra></extra>",
         )
@@ -187,7 +187,7 @@ def surprise_over_text(values: Predictions, labels: Sequence[str], selected: int
             ),
         ]
     )
-    figure.add_vline(selected, line={"dash": "dot", "color": CATEGORICAL[4]})
+    figure.add_vline(selected, line={"dash": "dot", "color": SELECTED})
     figure.update_yaxes(rangemode="tozero")
     return finish(
         figure,
@@ -254,24 +254,26 @@ def _surprise_hover(values: Predictions, labels: Sequence[str]) -> list[str]:
     return ["", *said]
 
 
-def probability_bars(series: Sequence[tuple[str, np.ndarray, str]], labels: Sequence[str]) -> go.Figure:
+def probability_bars(
+    series: Sequence[tuple[str, np.ndarray, str]], labels: Sequence[str], missing: str = "no number"
+) -> go.Figure:
     """Bars of some tokens' probabilities in several runs, not yet titled.
 
-    series: name, probabilities (NaN for a token that the run's vocabulary has not) and colour of each run
+    series: name, probabilities and colour of each run; missing: what a probability that is NaN means
     """
     ranks = list(range(len(labels)))
     figure = go.Figure(
         [
             go.Bar(
-                name=plain(name, LONGEST_NAME),
+                name=name,
                 x=np.nan_to_num(probabilities),  # a bar without a length would not show its text
                 y=ranks,
                 orientation="h",
                 marker_color=colour,
-                text=["not in its vocabulary" if np.isnan(share) else f"{share:.1%}" for share in probabilities],
+                text=[missing if np.isnan(share) else f"{share:.1%}" for share in probabilities],
                 textposition="outside",
                 cliponaxis=False,
-                hovertemplate="probability %{x:.4f}<extra>" + plain(name, LONGEST_NAME) + "</extra>",
+                hovertemplate="probability %{x:.4f}<extra>" + name + "</extra>",
             )
             for name, probabilities, colour in series
         ]

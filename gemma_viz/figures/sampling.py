@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from gemma_viz.figures.style import CATEGORICAL, SEQUENTIAL, colour_scale, finish, plain
+from gemma_viz.figures.style import CATEGORICAL, SELECTED, SEQUENTIAL, colour_scale, finish, plain
 from gemma_viz.stages.sampling import DRAWS, Choice
 
 GREY = "#6f7680"  # of what is cut; white text on it can be read
@@ -80,9 +80,7 @@ def line(values: Choice, labels: Sequence[str]) -> go.Figure:
             width=1,
             orientation="h",
             marker={
-                "color": [
-                    CATEGORICAL[4] if i == values.chosen else CATEGORICAL[n % 2 * 7] for n, i in enumerate(order)
-                ],
+                "color": [SELECTED if i == values.chosen else CATEGORICAL[n % 2 * 7] for n, i in enumerate(order)],
                 "line": {"width": 0.5, "color": "white"},
             },
             text=[plain(labels[i]) for i in order],

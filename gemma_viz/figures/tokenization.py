@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from gemma_viz.figures.style import CATEGORICAL, finish
+from gemma_viz.figures.style import CATEGORICAL, SELECTED, finish
 from gemma_viz.stages.tokenization import Tokenization
 from gemma_viz.stages.vocabulary import USUAL, YOURS, SmallerVocabulary
 
@@ -55,7 +55,7 @@ def by_vocabulary_size(values: Sequence[SmallerVocabulary], chosen: int) -> go.F
             hovertemplate="%{x:,} entries: %{customdata}, %{y:.2f} per character<extra>" + name + "</extra>",
         )
     figure.add_vrect(x0=USUAL[0], x1=USUAL[1], fillcolor=CATEGORICAL[7], opacity=0.15, line_width=0)
-    figure.add_vline(x=chosen, line={"width": 2, "color": CATEGORICAL[4], "dash": "dot"})
+    figure.add_vline(x=chosen, line={"width": 2, "color": SELECTED, "dash": "dot"})
     figure.update_xaxes(type="log", tickvals=sizes, ticktext=[f"{round(size / 1000)}k" for size in sizes])
     figure.update_yaxes(rangemode="tozero")
     first, last = values[0].cuts[YOURS], values[-1].cuts[YOURS]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from gemma_viz.figures.style import CATEGORICAL, SEQUENTIAL, colour_scale, finish, frame, log_axis
+from gemma_viz.figures.style import CATEGORICAL, SELECTED, SEQUENTIAL, colour_scale, finish, frame, log_axis
 from gemma_viz.stages.wavelengths import PairLengths, Wavelengths
 
 LAYERS_NAMED = 6
@@ -40,7 +40,7 @@ def wavelengths(values: Wavelengths, n_positions: int, pair: int) -> go.Figure:
             showlegend=False,
             hoverinfo="skip",
         )
-    figure.add_vline(x=pair, line={"width": 1.5, "color": CATEGORICAL[4]}, layer="below")
+    figure.add_vline(x=pair, line={"width": 1.5, "color": SELECTED}, layer="below")
     figure.update_yaxes(**log_axis(every))
     fastest, slowest = float(every.min()), float(every.max())
     return finish(

@@ -2,7 +2,9 @@
 
 import streamlit as st
 
+from gemma_viz.capture import Capture
 from gemma_viz.report import walk
+from gemma_viz.ui import live
 from gemma_viz.ui.page import Page
 
 _WRITTEN = "_walk_document"
@@ -13,13 +15,12 @@ def walk_document(page: Page) -> None:
 
     Written on demand only, because it runs every stage, and kept for this visitor until another one is written.
     """
-    subject = page.cap, page.position
+    subject = live.SAME[Capture](page.cap), page.position
     place = st.empty()
     if place.button("Write the whole walk as one document", icon=":material/description:"):
-        bar = place.progress(0.0, "Writing …")
 
         def progress(share: float, what: str) -> None:
-            bar.progress(share, f"{what} …")
+            place.progress(share, f"{what} …")
 
         html = walk(page.cap, position=page.position, progress=progress)
         st.session_state[_WRITTEN] = subject, html
@@ -27,7 +28,7 @@ def walk_document(page: Page) -> None:
     if of == subject:
         place.download_button(
             f"Save the document ({len(html) / 1e6:.1f} MB)",
-            html,
+            html.encode,  # when it is asked for: a run of the page sends no file that nobody took
             file_name="walk.html",
             mime="text/html",
             icon=":material/download:",
