@@ -21,7 +21,7 @@ from gemma_viz.figures.style import (
     token_hover,
 )
 from gemma_viz.stages import Floats
-from gemma_viz.stages.comparison import HeadPatterns, Outputs, Probabilities, Streams
+from gemma_viz.stages.comparison import HeadPatterns, Outputs, Streams
 from gemma_viz.stages.residual import Lens
 from gemma_viz.tokens import visible
 
@@ -195,7 +195,22 @@ def pattern(values: HeadPatterns, which: str, labels: Sequence[str], selected: i
 
 def likeliest(values: Outputs, names: tuple[str, str]) -> go.Figure:
     """Bars: the probabilities that two runs give the tokens that either ranks highest."""
-    return _side_by_side(values.likeliest, names, "The likeliest next tokens of both runs")
+    labels = [visible(text) for text in values.likeliest.texts]
+    left, right = (plain(name, LONGEST_NAME) for name in names)
+    series = ((left, values.likeliest.left, LEFT), (right, values.likeliest.right, RIGHT))
+    missing = "not in its vocabulary" if all(values.is_finite) else "no number"
+    figure = probability_bars(series, labels, missing)
+    shares = zip(labels, *(bar.text for bar in figure.data), strict=True)
+    said = ", ".join(f"{label} {ours} and {theirs}" for label, ours, theirs in shares)
+    return finish(
+        figure,
+        title="The likeliest next tokens of both runs",
+        x="probability",
+        y="",
+        alt=f"Bars of probabilities in {names[0]} and in {names[1]}: {said}.",
+        height=130 + 44 * max(len(labels), 1),
+        legend=True,
+    )
 
 
 def changes(values: Outputs, names: tuple[str, str]) -> go.Figure:
@@ -238,22 +253,3 @@ def changes(values: Outputs, names: tuple[str, str]) -> go.Figure:
 def _points(change: float) -> str:
     """A change of a probability in percentage points."""
     return f"{change * 100:+.1f}" if abs(change) >= 0.0005 else f"{change * 100:+.1g}"
-
-
-def _side_by_side(values: Probabilities, names: tuple[str, str], title: str) -> go.Figure:
-    labels = [visible(text) for text in values.texts]
-    left, right = (plain(name, LONGEST_NAME) for name in names)
-    series = ((left, values.left, LEFT), (right, values.right, RIGHT))
-    figure = probability_bars(series, labels, missing="not in its vocabulary")
-    said = ", ".join(
-        f"{label} {p:.1%} and {q:.1%}" for label, p, q in zip(labels, values.left, values.right, strict=True)
-    )
-    return finish(
-        figure,
-        title=title,
-        x="probability",
-        y="",
-        alt=f"Bars of probabilities in {names[0]} and in {names[1]}: {said}.",
-        height=130 + 44 * max(len(labels), 1),
-        legend=True,
-    )

@@ -115,10 +115,8 @@ def three_runs(values: ThreeRuns, labels: Sequence[str]) -> go.Figure:
         ("patched", values.patched, CATEGORICAL[0]),
     )
     figure = probability_bars(series, labels)
-    said = "; ".join(
-        f"{label} {a:.1%}, {b:.1%}, {c:.1%}"
-        for label, a, b, c in zip(labels, values.clean, values.corrupted, values.patched, strict=True)
-    )
+    shares = zip(labels, *(bar.text for bar in figure.data), strict=True)
+    said = "; ".join(f"{label} {', '.join(texts)}" for label, *texts in shares)
     return finish(
         figure,
         title="The next token in the clean, the corrupted and the patched run",
