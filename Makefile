@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH_VENV := .venv-bench
 
-.PHONY: run test lint format docs chromium bench bench-quick bench-parity clean
+.PHONY: run test test-gpu lint format docs chromium bench bench-quick bench-parity clean
 
 run: $(VENV)/ready
 	@echo "Gemma Viz: http://localhost:$(PORT)"
@@ -18,6 +18,10 @@ run: $(VENV)/ready
 test: lint chromium
 	$(BIN)/pytest -n 2 -m "not browser"
 	$(BIN)/pytest -m browser
+
+# The same tests of captures and stages on a GPU.
+test-gpu: $(VENV)/ready-dev
+	GEMMA_VIZ_TEST_DEVICE=cuda $(BIN)/pytest -n 2 tests/stages tests/test_*.py
 
 lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .

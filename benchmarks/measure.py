@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -99,16 +99,32 @@ def peak_mib() -> int:
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) // 1024  # type: ignore[index]
 
 
+def peak_gpu_mib() -> int:
+    """The most memory this process's tensors have had on the GPU since this was asked last; 0 without one."""
+    if not torch.cuda.is_available():
+        return 0
+    peak = torch.cuda.max_memory_allocated() // MIB
+    torch.cuda.reset_peak_memory_stats()
+    return peak
+
+
 def machine() -> dict[str, Any]:
-    """Processor, GPU and versions."""
+    """Processor, GPU and the versions of what is installed."""
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     return {
         "date": time.strftime("%Y-%m-%d"),
         "processor": f"{cpu[1].strip() if cpu else platform.processor()}, {torch.get_num_threads()} threads",
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),
-        **{library: version(library) for library in LIBRARIES},
+        **{library: _installed(library) for library in LIBRARIES},
     }
+
+
+def _installed(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

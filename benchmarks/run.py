@@ -1,9 +1,8 @@
 """Gemma Viz against its peers, and against the floor: tables on the terminal, everything as JSON.
 
-    python -m benchmarks.run [--quick] [--full-size] [--json FILE]
+    python -m benchmarks.run [--quick] [--json FILE]
 
 --quick: short prompts and few repetitions, under two minutes
---full-size: random weights in the shape of Gemma 2B too, which needs 12 GB of memory and 5 GB of disk
 """
 
 import argparse
@@ -23,6 +22,7 @@ from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import gemma_viz as gv
+from benchmarks.full_size import overview
 from benchmarks.measure import (
     MIB,
     Timing,
@@ -36,13 +36,11 @@ from benchmarks.measure import (
     peak_mib,
     seconds,
 )
-from benchmarks.parity import save_full_size
 from benchmarks.peers import PLAIN, Peers
 from gemma_viz import linear
 from gemma_viz.checkpoints import default_device
 from gemma_viz.embedded import embedded_checkpoint
 from gemma_viz.stages.attention import head
-from gemma_viz.stages.heads import layer_heads
 
 OURS = "Gemma Viz"
 OURS_BY_MKL = "Gemma Viz, products by MKL"
@@ -173,11 +171,6 @@ def after_the_pass(length: int, n: int) -> dict[str, Timing]:
     return found
 
 
-def overview(cap: gv.Capture) -> Any:
-    """The attention page's small maps."""
-    return [layer_heads(cap, layer) for layer in range(cap.model.spec.n_layers)]
-
-
 def nearest_in_a_large_table(n: int) -> Timing:
     """Nearest tokens in a table of Gemma 2B's shape, 256,000 x 2,048 in bfloat16."""
     table = torch.randn(256_000, 2048, dtype=torch.bfloat16)
@@ -189,7 +182,7 @@ def nearest_in_a_large_table(n: int) -> Timing:
     return in_pairs(runs, "baseline", n)["nearest"]
 
 
-# Long prompts, loading, dtypes, full size: each in a process of its own
+# Long prompts, loading, dtypes: each in a process of its own
 
 
 def long_prompts(lengths: list[int]) -> list[dict[str, float]]:
@@ -258,44 +251,10 @@ def bfloat16_against_float32(lengths: list[int], n: int) -> dict[str, Any]:
     return found
 
 
-def full_size(lengths: list[int]) -> list[dict[str, float]]:
-    """Random weights in the shape of Gemma 2B: a capture, and one layer's inside, against the plain pass."""
-    with TemporaryDirectory() as folder:
-        path = save_full_size(Path(folder) / "gemma-2b")
-        model = gv.load(path, dtype=torch.bfloat16)
-        found = []
-        for length in lengths:
-            text = " the" * (length - 1)  # the tokenizer beside random weights knows few words
-            cap = model.capture(text)
-            ids = cap.token_ids[None].to(model.device)
-
-            def plain(ids: torch.Tensor = ids) -> None:
-                with torch.inference_mode():
-                    model.hf(ids, use_cache=False, logits_to_keep=1)
-
-            def ours(text: str = text) -> None:
-                model.capture(text).logits([-1])
-
-            times = in_pairs({"plain": plain, "capture": ours}, "plain", 5)
-            found.append(
-                {
-                    "tokens": len(cap),
-                    "plain_seconds": times["plain"].seconds,
-                    "ratio": times["capture"].ratio,
-                    "attention_seconds": seconds(lambda cap=cap: cap.attention(9)),  # type: ignore[misc]
-                    "mlp_seconds": seconds(lambda cap=cap: cap.mlp(9)),  # type: ignore[misc]
-                    "maps_seconds": seconds(lambda cap=cap: overview(cap)),  # type: ignore[misc]
-                    "peak_mib": peak_mib(),
-                }
-            )
-    return found
-
-
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--full-size", action="store_true")
     parser.add_argument("--json", type=Path, default=Path("build/benchmark.json"))
     options = parser.parse_args()
     options.json.parent.mkdir(parents=True, exist_ok=True)
@@ -318,9 +277,6 @@ def main() -> None:
     rows = measure("long_prompts", long_prompts, [256, 1024, 4096, 8192])
     print(markdown(list(rows[-1]), [[f"{value:,.2f}" for value in row.values()] for row in rows]))
     print("bfloat16 against float32:", measure("bfloat16", bfloat16_against_float32, [8, 64, 256, 1024], 10), "\n")
-    if options.full_size:
-        rows = measure("full_size", full_size, [8, 256, 1024])
-        print(markdown(list(rows[-1]), [[f"{value:,.2f}" for value in row.values()] for row in rows]))
 
 
 if __name__ == "__main__":

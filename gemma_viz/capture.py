@@ -7,7 +7,7 @@ which begins like this one need not be run from its start.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -93,6 +93,10 @@ class Attention:
     def pattern(self) -> Tensor:
         """[head, query, key], after the softmax."""
         return self.scores.softmax(-1)
+
+    def moved_to(self, device: torch.device) -> "Attention":
+        """The same, with the queries and keys that scores are made of on a device."""
+        return replace(self, rot_q=self.rot_q.to(device), rot_k=self.rot_k.to(device))
 
     def scores_of(self, heads: slice, queries: slice = slice(None), keys: slice = slice(None)) -> Tensor:
         """The scores of some heads, queries and keys only, each a run of neighbours: [heads, queries, keys]."""

@@ -172,8 +172,9 @@ class Model:
 
     @torch.inference_mode()
     def unembed(self, normed: Tensor, edits: Edits = UNCHANGED, tokens: Sequence[int] | None = None) -> Tensor:
-        """Logits from the normed stream, in the model's dtype: [position, vocab_size] from [position, d_model].
+        """Logits from the normed stream, in its dtype, on the model's device: [position, vocab_size].
 
+        normed: [position, d_model], on any device
         tokens: ids; of these only, [position, len(tokens)]
         """
         logits = self.project(normed, edits, tokens)
@@ -184,7 +185,8 @@ class Model:
     @torch.inference_mode()
     def project(self, normed: Tensor, edits: Edits = UNCHANGED, tokens: Sequence[int] | None = None) -> Tensor:
         """As `unembed`, before any soft-cap."""
-        matrix = self.unembedding(edits)[slice(None) if tokens is None else list(tokens)]
+        normed, matrix = normed.to(self.device), self.unembedding(edits)
+        matrix = matrix[slice(None) if tokens is None else list(tokens)]
         if matrix.dtype == normed.dtype:
             return linear(normed, matrix)
         return torch.cat([linear(normed, block.to(normed)) for block in torch.split(matrix, ROWS_AT_ONCE)], -1)

@@ -37,6 +37,12 @@ import gemma_viz as gv
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: threads would only wait for each other
     torch.set_num_threads(1)
 
+DEVICE = os.environ.get("GEMMA_VIZ_TEST_DEVICE", "cpu")
+"""Where the models of the tests are: see `make test-gpu`."""
+
+ROUNDING = 1 if DEVICE == "cpu" else 8
+"""How much more than on the CPU, where the references are, a device may round: it sums in another order."""
+
 FAMILIES = ("gemma1", "gemma2", "gemma3")
 
 SPECIAL_TOKENS = ("<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>")
@@ -57,7 +63,7 @@ def tiny_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path
 
 @pytest.fixture(scope="session")
 def tiny_models(tiny_checkpoints: dict[str, Path]) -> dict[str, gv.Model]:
-    """The same, loaded on the CPU in float32."""
+    """The same, loaded in float32."""
     return {family: load_tiny(folder) for family, folder in tiny_checkpoints.items()}
 
 
@@ -98,7 +104,7 @@ def checkpoint_of_other_words(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def embedded() -> gv.Model:
     """The real one. The first time on a machine it is converted, which takes a minute."""
-    return gv.load(device="cpu", dtype=torch.float32)
+    return gv.load(device=DEVICE, dtype=torch.float32)
 
 
 @pytest.fixture
@@ -111,7 +117,7 @@ def eager_switching():
 
 
 def load_tiny(folder: Path) -> gv.Model:
-    return gv.load(folder, device="cpu", dtype=torch.float32)
+    return gv.load(folder, device=DEVICE, dtype=torch.float32)
 
 
 def save_tiny(family: str, folder: Path, bos: bool, words: tuple[str, ...] = WORDS) -> Path:

@@ -76,7 +76,7 @@ def test_without_a_model_it_is_loaded_by_its_name(saved: Path, tiny_models: dict
 
 
 def test_the_model_is_loaded_in_the_dtype_it_was_captured_in(tiny_checkpoints: dict[str, Path], path: Path) -> None:
-    coarse = gv.load(tiny_checkpoints["gemma1"], device="cpu", dtype=torch.bfloat16)
+    coarse = gv.load(tiny_checkpoints["gemma1"], dtype=torch.bfloat16)
     cap = coarse.capture(PROMPT)
     cap.save(path)
     back = gv.Capture.open(path)

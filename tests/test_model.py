@@ -10,12 +10,12 @@ import torch
 
 import gemma_viz as gv
 from gemma_viz import model as model_module
-from tests.conftest import FAMILIES, load_tiny
+from tests.conftest import DEVICE, FAMILIES, load_tiny
 
 
 def brute_force(model: gv.Model, id: int) -> np.ndarray:
     """Cosine similarity with every row, in float64."""
-    table = model.hf.model.embed_tokens.weight.detach().double().numpy()
+    table = model.hf.model.embed_tokens.weight.detach().double().cpu().numpy()
     return table @ table[id] / np.linalg.norm(table, axis=1) / np.linalg.norm(table[id])
 
 
@@ -69,7 +69,7 @@ def test_unembedding_the_normed_stream_gives_the_models_logits(tiny: gv.Model) -
     cap = tiny.capture("the red cat")
     logits = tiny.unembed(cap.final_norm())
     with torch.no_grad():
-        expected = tiny.hf(cap.token_ids[None]).logits[0]
+        expected = tiny.hf(cap.token_ids[None].to(DEVICE)).logits[0]
     torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
 
 
@@ -79,7 +79,7 @@ def test_parameters_are_counted_once(embedded: gv.Model) -> None:
 
 def test_a_repr_says_what_runs_where(tiny_models: dict[str, gv.Model]) -> None:
     for number, family in enumerate(FAMILIES, start=1):
-        assert f"Gemma {number}, torch.float32 on cpu" in repr(tiny_models[family])
+        assert f"Gemma {number}, torch.float32 on {torch.device(DEVICE)}" in repr(tiny_models[family])
 
 
 def test_the_limit_is_the_context_length_where_memory_is_plenty(tiny: gv.Model) -> None:
@@ -91,7 +91,7 @@ def test_the_limit_shrinks_with_the_free_memory(
 ) -> None:
     def limit(free: int) -> int:
         monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
-        return load_tiny(tiny_checkpoints["gemma3"]).token_limit
+        return gv.load(tiny_checkpoints["gemma3"], device="cpu", dtype=torch.float32).token_limit
 
     limits = [limit(free) for free in (10**9, 10**7, 10**6, 10**5, 0)]
     assert limits == sorted(limits, reverse=True)

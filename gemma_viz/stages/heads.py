@@ -69,21 +69,30 @@ class HeadPlace:
 
 
 def layer_heads(cap: Capture, layer: int) -> LayerHeads:
-    """What there is to see of a layer's heads, a band of queries at a time and only the keys they see."""
-    values, n = cap.attention(layer), len(cap)
+    """What there is to see of a layer's heads, a band of queries at a time and only the keys they see.
+
+    The patterns grow with tokens squared, so they are made where the model is.
+    """
+    values, n = cap.attention(layer).moved_to(cap.model.device), len(cap)
     cell = cell_size(n)
     side = -(-n // cell)
-    maps = torch.zeros(len(values.rot_q), side, side)
+    maps = torch.zeros(len(values.rot_q), side, side, device=cap.model.device)
 
     def drawn() -> Iterator[Band]:
         for queries, left, band in bands(values, cell):
-            pooled = max_pool2d(band, cell, ceil_mode=True)
+            pooled = _pooled(band, cell)
             rows, columns = queries.start // cell, left // cell
             maps[:, rows : rows + pooled.shape[1], columns : columns + pooled.shape[2]] = pooled
             yield queries, left, band
 
-    measured = measures(drawn(), cap.token_ids)
-    return LayerHeads((maps * 255).round().to(torch.uint8).numpy(), measured)
+    measured = measures(drawn(), cap.token_ids.to(cap.model.device))
+    return LayerHeads((maps * 255).round().to(torch.uint8).cpu().numpy(), measured)
+
+
+def _pooled(band: Tensor, cell: int) -> Tensor:
+    """The largest weight of each cell. Keys first, then queries: a GPU gives each result to one thread alone."""
+    of_keys = max_pool2d(band, (1, cell), ceil_mode=True)
+    return max_pool2d(of_keys, (cell, 1), ceil_mode=True)
 
 
 def cell_size(n_positions: int) -> int:
@@ -106,14 +115,14 @@ def bands(values: Attention, cell: int = 1) -> Iterator[Band]:
 
 
 def measures(pattern: Iterator[Band], ids: Tensor) -> HeadMeasures:
-    """The measures of a pattern that comes in `bands`. ids: int64 [position]."""
-    n = len(ids)
+    """The measures of a pattern that comes in `bands`. ids: int64 [position], on the bands' device."""
+    n, device = len(ids), ids.device
     sums: Tensor | int = 0  # first, tokens read, distance, induction: [4, head]
     by_distance: Tensor | None = None  # [head, distance]
     n_repeated = 0
     for queries, left, band in pattern:
-        query = torch.arange(queries.start, queries.stop)[:, None]
-        key = torch.arange(left, left + band.shape[-1])
+        query = torch.arange(queries.start, queries.stop, device=device)[:, None]
+        key = torch.arange(left, left + band.shape[-1], device=device)
         distance, counted = query - key, query > 0  # the first token can only read itself
         after_same = (ids[query] == ids[(key - 1).clamp_min(0)]) & (key > 0) & (distance >= 0)
         n_repeated += int(after_same.any(-1).sum())
@@ -127,13 +136,14 @@ def measures(pattern: Iterator[Band], ids: Tensor) -> HeadMeasures:
             ]
         )
         if by_distance is None:
-            by_distance = torch.zeros(len(band), n)
+            by_distance = torch.zeros(len(band), n, device=device)
         diagonals = _diagonals(band * counted)
         by_distance[:, : diagonals.shape[1]] += diagonals
     assert isinstance(sums, Tensor)
     assert by_distance is not None
     # Of the queries from 1 on, those that have a token at this distance.
-    n_queries = torch.arange(n, 0, -1).sub((torch.arange(n) == 0).int())
+    n_queries = torch.arange(n, 0, -1, device=device)
+    n_queries[0] -= 1
     profile = by_distance / n_queries  # NaN where there is none
     first, tokens_read, distance_back = sums[:3] / (n - 1) if n > 1 else sums[:3] * torch.nan
     return HeadMeasures(

@@ -26,6 +26,13 @@ def file_button(app: Driver, chart: str, ending: str) -> Locator:
     return app.tab.locator(f".st-key-{chart}_{ending}").get_by_role("button")
 
 
+def take_table(app: Driver, table: Locator) -> Download:
+    """By the keyboard: the mouse must be over the table to see its buttons, and a page that is drawn moves away."""
+    with app.tab.expect_download() as started:
+        table.get_by_role("button", name="Download as CSV").press("Enter")
+    return started.value
+
+
 def rows_of(download: Download) -> list[dict[str, str]]:
     with open(download.path(), encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file))
@@ -98,10 +105,7 @@ def test_every_table_is_taken_away(app: Driver, path: str) -> None:
     app.tab.add_init_script(NO_DIALOG)
     app.open(path)
     for table in app.tab.get_by_test_id("stDataFrame").all():
-        table.scroll_into_view_if_needed()
-        table.hover()
-        taken = take(app, app.tab.get_by_role("button", name="Download as CSV").locator("visible=true").last)
-        rows = rows_of(taken)
+        rows = rows_of(take_table(app, table))
         assert rows
         assert all(None not in row and None not in row.values() for row in rows), "a cell went astray"
     assert app.foreign_requests == []
@@ -112,8 +116,7 @@ def test_a_table_s_texts_are_what_the_page_shows(app: Driver) -> None:
     app.open("Tokenization?prompt=a%2C+%22b%22+%3Cb%3E+%F0%9F%99%82")
     tables = app.tab.get_by_test_id("stDataFrame")
     expect(tables).to_have_count(3)  # until all are there, the first one could be another
-    tables.first.hover()
-    rows = rows_of(take(app, app.tab.get_by_role("button", name="Download as CSV").first))
+    rows = rows_of(take_table(app, tables.first))
     assert [row["text"] for row in rows][1:] == app.tokens[1:]
     assert "".join(row["text"] for row in rows[1:]).replace("␣", " ").startswith('a, "b" <b>')
 

@@ -1,6 +1,7 @@
 """A person walks the app in a real browser, on the real model."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -38,49 +39,56 @@ PARTS = {
 ARTICLE_TOKENS = ["<bos>", "I", "␣want", "␣to", "␣move"]
 
 
-@pytest.mark.parametrize("width", [1440, 390])
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_page_is_drawn_whole_and_leaves_a_screenshot(
-    chromium: Browser, server: str, theme: str, width: int
+LOOKS = [("light", 1440), ("light", 390), ("dark", 390), ("dark", 1440)]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_page_is_drawn_whole_and_leaves_screenshots(app: Driver, stage: str) -> None:
+    app.open(stage)
+    app.expect_charts(CHARTS[stage])
+    for theme, width in LOOKS:
+        look_at(app, stage or "Overview", theme, width)
+
+
+@pytest.mark.parametrize(("stage", "part"), [(stage, part) for stage, (_, parts) in PARTS.items() for part in parts])
+def test_every_part_of_a_long_page_is_drawn_whole(app: Driver, stage: str, part: str) -> None:
+    app.open(f"{stage}?{PARTS[stage][0]}={part}")
+    expect(app.tab.locator("[data-testid=stPlotlyChart]:has(.main-svg)").first).to_be_visible()
+    for theme, width in LOOKS[::2]:
+        look_at(app, f"{stage}_{part}", theme, width)
+
+
+@pytest.mark.parametrize(("theme", "width"), LOOKS[1:])
+def test_a_page_opened_at_any_width_and_theme_is_drawn_whole(
+    chromium: Browser, server: str, theme: Any, width: int
 ) -> None:
-    SCREENSHOTS.mkdir(exist_ok=True)
-    context = chromium.new_context(viewport={"width": width, "height": 1000}, color_scheme=theme)  # type: ignore[arg-type]
-    for stage in STAGES:
-        app = Driver(context.new_page(), server)
-        app.open(stage)
-        app.expect_charts(CHARTS[stage])
-        look_at(app, f"{stage or 'Overview'}_{theme}_{width}", width)
+    context = chromium.new_context(viewport={"width": width, "height": 1000}, color_scheme=theme)
+    app = Driver(context.new_page(), server)
+    app.open("Attention")
+    app.expect_charts(CHARTS["Attention"])
+    look_at(app, "Attention", theme, width)
     context.close()
 
 
-@pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 390)])
-@pytest.mark.parametrize("stage", PARTS)
-def test_every_part_of_a_long_page_is_drawn_whole(
-    chromium: Browser, server: str, stage: str, theme: str, width: int
-) -> None:
-    SCREENSHOTS.mkdir(exist_ok=True)
-    context = chromium.new_context(viewport={"width": width, "height": 1000}, color_scheme=theme)  # type: ignore[arg-type]
-    parameter, parts = PARTS[stage]
-    for part in parts:
-        app = Driver(context.new_page(), server)
-        app.open(f"{stage}?{parameter}={part}")
-        expect(app.tab.locator("[data-testid=stPlotlyChart]:has(.main-svg)").first).to_be_visible()
-        look_at(app, f"{stage}_{part}_{theme}_{width}", width)
-    context.close()
-
-
-def look_at(app: Driver, name: str, width: int) -> None:
-    """Nothing is wrong on the page, and nothing is cut; leaves a screenshot of all of it."""
+def look_at(app: Driver, name: str, theme: Any, width: int) -> None:
+    """Nothing is wrong on the page at this width and in this theme, and nothing is cut; leaves a screenshot of it."""
+    app.tab.emulate_media(color_scheme=theme)
+    app.tab.set_viewport_size({"width": width, "height": 1000})
+    app.settle()
+    background = app.tab.get_by_test_id("stApp").evaluate("app => getComputedStyle(app).backgroundColor")
+    assert (background == "rgb(255, 255, 255)") == (theme == "light"), name
+    name = f"{name}_{theme}_{width}"
     assert app.alerts.count() == 0, name
     assert app.console_errors == [], name
     assert app.foreign_requests == [], name
     main = app.tab.get_by_test_id("stMain")
+    app.tab.wait_for_timeout(300)  # charts follow the new size
     assert main.evaluate("main => main.scrollWidth - main.clientWidth") <= 0, f"{name} is wider than the screen"
     height = main.evaluate("main => main.scrollHeight")
     app.tab.set_viewport_size({"width": width, "height": height + 40})
-    app.tab.wait_for_timeout(500)  # charts follow the new size
+    app.tab.wait_for_timeout(500)
+    SCREENSHOTS.mkdir(exist_ok=True)
     app.tab.screenshot(path=SCREENSHOTS / f"{name}.png")
-    app.tab.close()
 
 
 def test_the_article_s_example_is_what_a_first_visit_shows(app: Driver) -> None:

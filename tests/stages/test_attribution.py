@@ -6,6 +6,7 @@ import torch
 
 import gemma_viz as gv
 from gemma_viz.stages.attribution import Additions, Split, additions, split
+from tests.conftest import DEVICE
 from tests.stages.conftest import by_layer
 
 POSITION = 5
@@ -24,7 +25,7 @@ def uncapped(cap: gv.Capture, logit: float) -> float:
 
 def test_the_parts_of_a_logit_add_up_to_the_models(cap: gv.Capture, added: list[Additions]) -> None:
     with torch.no_grad():
-        logits = cap.model.hf(cap.token_ids[None]).logits[0, POSITION]
+        logits = cap.model.hf(cap.token_ids[None].to(DEVICE)).logits[0, POSITION].cpu()
     for token in (0, 7, int(logits.argmax())):
         values = split(cap, POSITION, added, token)
         assert values.total == pytest.approx(sum(part.value for part in values.parts), abs=1e-4)
@@ -51,7 +52,7 @@ def test_a_part_is_what_the_logit_loses_without_it_under_the_same_norm(cap: gv.C
     token, layer, head = 11, 2, 3
     values = split(cap, POSITION, added, token)
     hf, stream = cap.model.hf, cap.resid_post(-1)[POSITION].double()
-    row, weight = hf.lm_head.weight[token].detach().double(), hf.model.norm.weight.detach().double()
+    row, weight = hf.lm_head.weight[token].detach().double().cpu(), hf.model.norm.weight.detach().double().cpu()
     rms = (stream.pow(2).mean() + hf.config.rms_norm_eps).sqrt()
 
     def logit(x: torch.Tensor) -> float:

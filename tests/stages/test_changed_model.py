@@ -43,7 +43,7 @@ def test_a_row_times_the_normed_stream_is_the_logit(tiny: gv.Model, edits: gv.Ed
     assert ends.product == pytest.approx(ends.logit, rel=1e-4, abs=1e-3)
     token = int(cap.token_ids[4])
     factor = overview.overview(cap, 4).embedding_factor
-    np.testing.assert_allclose(tiny.embedding[token] * factor, cap.resid_pre(0)[4], rtol=1e-5)
+    np.testing.assert_allclose(tiny.embedding[token].cpu() * factor, cap.resid_pre(0)[4], rtol=1e-5)
 
 
 @pytest.mark.parametrize("edits", [gv.Edits(mlp_norms=False), gv.Edits(weight_bits=4), gv.Edits(final_norm=False)])

@@ -11,13 +11,13 @@ import gemma_viz as gv
 from gemma_viz.edits import UNCHANGED
 from gemma_viz.stages import experiments, output
 from gemma_viz.stages.neuron import shipped_pieces
-from tests.conftest import PROMPT
+from tests.conftest import DEVICE, PROMPT
 
 
 def test_the_loss_is_the_one_that_transformers_trains_with(cap: gv.Capture) -> None:
-    losses = experiments.token_losses(cap)
+    losses, ids = experiments.token_losses(cap), cap.token_ids[None].to(DEVICE)
     with torch.no_grad():
-        theirs = cap.model.hf(cap.token_ids[None], labels=cap.token_ids[None]).loss
+        theirs = cap.model.hf(ids, labels=ids).loss
     assert losses.shape == (len(cap) - 1,)
     assert losses.mean() == pytest.approx(float(theirs), abs=1e-4)
 

@@ -21,8 +21,8 @@ def test_a_heads_direct_effect_is_what_the_logits_lose_without_it(cap: gv.Captur
     """Take the head's addition out of the last stream, and keep the final norm's division."""
     values = head_output.direct_effect(cap, 3, 1, 5, k=4)
     norm, stream = cap.model.hf.model.norm, cap.resid_post(-1)[5].double()
-    factors = (1 + norm.weight.detach().double()) / (stream.pow(2).mean() + 1e-5).sqrt()
-    unembed = cap.model.hf.lm_head.weight.detach().double()
+    factors = (1 + norm.weight.detach().double().cpu()) / (stream.pow(2).mean() + 1e-5).sqrt()
+    unembed = cap.model.hf.lm_head.weight.detach().double().cpu()
     without = stream - cap.head_outputs(3, 5)[1].double()
     change = (unembed @ (stream * factors) - unembed @ (without * factors)).float()
     change -= change.mean()

@@ -17,7 +17,7 @@ def test_neurons_are_the_layers_and_multiply_up(cap: gv.Capture) -> None:
 
 def test_what_a_neuron_carries_is_the_length_of_what_it_adds(cap: gv.Capture) -> None:
     values, whole = mlp.neurons(cap, 2, 4, k=7), cap.mlp(2)
-    down = cap.model.hf.model.layers[2].mlp.down_proj.weight.detach().double().numpy()
+    down = cap.model.hf.model.layers[2].mlp.down_proj.weight.detach().double().cpu().numpy()
     added = down * whole.act[4].double().numpy()  # [d_model, neuron]
     np.testing.assert_allclose(added.sum(1), whole.projected[4].numpy(), rtol=1e-3, atol=1e-4)
     lengths = np.sqrt((added**2).sum(0))

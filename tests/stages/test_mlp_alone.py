@@ -5,12 +5,13 @@ import torch
 
 import gemma_viz as gv
 from gemma_viz.stages import mlp_alone
+from tests.conftest import DEVICE
 
 
 @torch.no_grad()
 def own_mlp(cap: gv.Capture, layer: int, x: torch.Tensor) -> np.ndarray:
     """Outside a run: transformers' own."""
-    return cap.model.hf.model.layers[layer].mlp(x[None])[0].numpy()
+    return cap.model.hf.model.layers[layer].mlp(x[None].to(DEVICE))[0].cpu().numpy()
 
 
 def replaced(cap: gv.Capture, other: int, new_id: int) -> gv.Capture:
@@ -63,7 +64,9 @@ def test_the_line_goes_through_both_tokens_outputs(cap: gv.Capture) -> None:
 def test_relu_takes_the_place_of_gelu_and_nothing_else(cap: gv.Capture) -> None:
     values, inputs = mlp_alone.between(cap, 2, 6, 2), cap.mlp(2).input.double()
     module = cap.model.hf.model.layers[2].mlp
-    w_gate, w_up, w_down = (p.weight.detach().double() for p in (module.gate_proj, module.up_proj, module.down_proj))
+    w_gate, w_up, w_down = (
+        p.weight.detach().double().cpu() for p in (module.gate_proj, module.up_proj, module.down_proj)
+    )
     line = inputs[6] + torch.from_numpy(values.t).double()[:, None] * (inputs[2] - inputs[6])
     gate, up = line @ w_gate.T, line @ w_up.T
     act = gate.clamp_min(0) * up

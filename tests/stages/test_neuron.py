@@ -7,6 +7,7 @@ import torch
 import gemma_viz as gv
 from gemma_viz.instrument import norm_before_mlp
 from gemma_viz.stages import neuron
+from tests.conftest import DEVICE
 
 
 def text_ids(model: gv.Model) -> list[int]:
@@ -16,11 +17,11 @@ def text_ids(model: gv.Model) -> list[int]:
 @torch.no_grad()
 def test_it_reads_what_the_layers_own_modules_give_for_a_bare_row(tiny: gv.Model) -> None:
     module, ids = tiny.hf.model.layers[2], text_ids(tiny)
-    stream = tiny.hf.model.embed_tokens(torch.tensor(ids))  # rescaled
+    stream = tiny.hf.model.embed_tokens(torch.tensor(ids, device=DEVICE))  # rescaled
     normed = norm_before_mlp(module, tiny.spec)(stream)
     values = neuron.reads(tiny, 2, 7, k=5)
     for extremes, projection in ((values.gate, module.mlp.gate_proj), (values.up, module.mlp.up_proj)):
-        expected = projection(normed)[:, 7].numpy()
+        expected = projection(normed)[:, 7].cpu().numpy()
         order = np.argsort(expected)
         np.testing.assert_allclose(extremes.lowest_values, expected[order[:5]], rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(extremes.highest_values, expected[order[::-1][:5]], rtol=1e-3, atol=1e-4)
@@ -31,8 +32,8 @@ def test_it_reads_what_the_layers_own_modules_give_for_a_bare_row(tiny: gv.Model
 def test_what_all_neurons_write_together_is_what_the_mlp_writes(cap: gv.Capture) -> None:
     """The direct effects, times the activations, sum to the MLP's update through the final norm and the output."""
     model, position, layer = cap.model, 4, 1
-    table = model.hf.lm_head.weight.detach().double().numpy()
-    weight = model.hf.model.norm.weight.detach().double().numpy()
+    table = model.hf.lm_head.weight.detach().double().cpu().numpy()
+    weight = model.hf.model.norm.weight.detach().double().cpu().numpy()
     stream = cap.resid_post(-1)[position].double().numpy()
     factors = (1 + weight) / np.sqrt((stream**2).mean() + model.spec.norm_eps)
     logits = table @ (cap.mlp(layer).out[position].double().numpy() * factors)

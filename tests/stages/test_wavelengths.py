@@ -14,7 +14,7 @@ def test_wavelengths_are_those_of_the_models_own_rotary_embedding(cap: gv.Captur
     frequencies = [
         getattr(rotary, name) for name in dir(rotary) if name.endswith("inv_freq") and "original" not in name
     ]
-    models = sorted((2 * math.pi / f.double().numpy() for f in frequencies), key=lambda line: line[-1])
+    models = sorted((2 * math.pi / f.double().cpu().numpy() for f in frequencies), key=lambda line: line[-1])
     values = wavelengths.wavelengths(cap)
     ours = sorted(values.wavelengths.values(), key=lambda line: line[-1])
     np.testing.assert_allclose(np.stack(ours), np.stack(models), rtol=1e-5)
