@@ -207,7 +207,7 @@ def test_another_server_shows_the_same_numbers_for_a_link(chromium: Browser) -> 
             said = sentences(app)
             app.open(f"Generation?new=4&{link}")
             app.tab.get_by_role("button", name="Add 4 tokens").click()
-            expect(app.tab.locator(".tree .chip")).to_have_count(5, timeout=30_000)
+            expect(app.tab.locator(".tree .chip")).to_have_count(5)
             app.settle()
             said += [app.prompt, *app.tab.locator(".tree .chip").all_inner_texts()]
         context.close()
