@@ -15,7 +15,7 @@ page = start_page(
     "everything that happens to your prompt on the way, in order, on the real model. Type your own prompt at the "
     "left, choose a token, and open a step to see inside it.",
 )
-values = live.values(overview, page.cap, page.position)
+values = live.values(overview, page.run, page.position)
 left, right = st.columns([3, 2], gap="large")
 
 with left:

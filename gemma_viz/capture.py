@@ -20,7 +20,7 @@ from transformers import DynamicCache
 
 from gemma_viz import capture_file, display
 from gemma_viz.attention import AttentionRule, hidden_keys, masked_scores, seen_keys
-from gemma_viz.edits import Edits
+from gemma_viz.edits import UNCHANGED, Edits
 from gemma_viz.errors import CaptureFileError, EditsError
 from gemma_viz.instrument import Injection, Run, running, weight_in_run
 from gemma_viz.ranking import Ranking, rank
@@ -306,16 +306,69 @@ class Capture:
 
             model = load(saved.model, dtype=saved.dtype)
         saved.check_model(model.name, model.spec, model.weights_digest, model.dtype)
-        cap = cls.__new__(cls)
-        cap.model, cap.text, cap.edits, cap.token_ids = model, saved.text, saved.edits, saved.token_ids
-        cap.patch, cap._injections = None, ()
         ids = saved.token_ids.tolist()
-        cap.tokens = tokens_with_ids(model.tokenizer, ids, limit=len(ids), spans=saved.spans)
-        cap._stream = [stream[None].to(model.device) for stream in saved.stream]
-        cap._keys_values = [
+        tokens = tokens_with_ids(model.tokenizer, ids, limit=len(ids), spans=saved.spans)
+        stream = [stream[None].to(model.device) for stream in saved.stream]
+        keys_values = [
             (keys[None].to(model.device), values[None].to(model.device)) for keys, values in saved.keys_values
         ]
+        return cls._of(model, saved.text, tokens, saved.edits, stream, keys_values)
+
+    @classmethod
+    def together(cls, model: "Model", texts: Sequence[str], tokens: Sequence[Tokens]) -> "list[Capture]":
+        """Captures of several short texts, without edits, in one pass. Made by `Model.capture_together`.
+
+        The texts stand one after the other in one row, each with positions of its own, and do not see each other.
+        Values equal those of a capture made alone up to rounding.
+        """
+        ids = [torch.tensor([token.id for token in some]) for some in tokens]
+        lengths = tuple(map(len, ids))
+        run = Run((*KEPT, "resid_post"), UNCHANGED, lengths=lengths)
+        with running(run):
+            model.forward(torch.cat(ids), positions=torch.cat([torch.arange(n) for n in lengths]))
+        layers, last = range(model.spec.n_layers), model.spec.n_layers - 1
+        whole = [*(run.values["resid_pre", layer] for layer in layers), run.values["resid_post", last]]
+        # Copies: a view would keep everybody's values in memory for as long as one of the texts is looked at.
+        streams = [[part.clone() for part in torch.split(stream, list(lengths), dim=1)] for stream in whole]
+        keys, values = (
+            [[part.clone() for part in torch.split(run.values[name, layer], list(lengths), dim=2)] for layer in layers]
+            for name in ("rot_k", "values")
+        )
+        return [
+            cls._of(
+                model,
+                text,
+                tokens[n],
+                UNCHANGED,
+                [stream[n] for stream in streams],
+                [(keys[layer][n], values[layer][n]) for layer in layers],
+            )
+            for n, text in enumerate(texts)
+        ]
+
+    @classmethod
+    def _of(
+        cls,
+        model: "Model",
+        text: str,
+        tokens: Tokens,
+        edits: Edits,
+        stream: list[Tensor],
+        keys_values: list[tuple[Tensor, Tensor]],
+    ) -> "Capture":
+        """A capture whose values are there already."""
+        cap = cls.__new__(cls)
+        cap.model, cap.text, cap.tokens, cap.edits = model, text, tokens, edits
+        cap.token_ids = torch.tensor([token.id for token in tokens])
+        cap.patch, cap._injections = None, ()
+        cap._stream, cap._keys_values = stream, keys_values
         return cap
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the stream, keys and values that it keeps."""
+        pairs = (tensor for pair in self._keys_values for tensor in pair)
+        return sum(tensor.nbytes for tensor in (*self._stream, *pairs))
 
     def again(self, edits: Edits) -> "Capture":
         """The same tokens run once more, with other edits and the same patch."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from huggingface_hub import get_token, try_to_load_from_cache
 from huggingface_hub.errors import (
@@ -35,6 +34,7 @@ from transformers import (
 from gemma_viz.embedded import Progress, embedded_checkpoint, embedded_folder, embedded_tokenizer, is_whole
 from gemma_viz.errors import BadSetting, ModelGated, ModelNotFound, ModelOffline, ModelTooLarge, NotAGemma
 from gemma_viz.instrument import ATTENTION
+from gemma_viz.memory import free_bytes
 from gemma_viz.model import Model
 from gemma_viz.spec import ModelSpec
 
@@ -159,7 +159,7 @@ def fitting_dtype(config: PreTrainedConfig, device: torch.device, shown: str) ->
     with torch.device("meta"):
         skeleton = AutoModelForCausalLM.from_config(config)
     n_parameters = sum(parameter.numel() for parameter in skeleton.parameters())
-    free = _free_bytes(device)
+    free = free_bytes(device)
     choices = (torch.float32, torch.bfloat16) if device.type == "cpu" else (torch.bfloat16,)
     for dtype in choices:
         if n_parameters * dtype.itemsize * WORKING_SPACE <= free:
@@ -168,10 +168,6 @@ def fitting_dtype(config: PreTrainedConfig, device: torch.device, shown: str) ->
         f"{shown} needs {n_parameters * 2 * WORKING_SPACE / 1e9:.1f} GB of memory in bfloat16, and {free / 1e9:.1f} GB "
         f"are free on the {device.type}. Choose a smaller model, or free memory."
     )
-
-
-def _free_bytes(device: torch.device) -> int:
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
 
 
 def _token_limit() -> int | None:

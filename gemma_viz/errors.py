@@ -16,7 +16,12 @@
     │   └── SeveralTokens          a word was asked for, and it has no single token
     ├── EditsError (a ValueError)      a change of the model that it cannot be run with
     ├── CaptureFileError (a ValueError)   a file that cannot be written or read, or is of another model or version
-    └── SamplingError (a ValueError)   no token can be drawn: the settings or the logits do not allow it
+    ├── SamplingError (a ValueError)   no token can be drawn: the settings or the logits do not allow it
+    └── EngineError                a request was not answered
+        ├── Busy                   too many others wait
+        ├── Cancelled              nobody waits for the answer any more
+        ├── TookTooLong            it took longer than the operator allows
+        └── OutOfMemory            it does not fit into the memory that is free now
 
 Each message is one or two plain sentences: what was wrong, with the value, and what to do. They are shown to
 visitors as they are, so they never hold a path of the server or a trace.
@@ -100,3 +105,23 @@ class CaptureFileError(GemmaVizError, ValueError):
 
 class SamplingError(GemmaVizError, ValueError):
     """No token can be drawn: a setting is out of its range, or the logits are not numbers."""
+
+
+class EngineError(GemmaVizError):
+    """A request was not answered, for a reason that lies in the machine and not in the request."""
+
+
+class Busy(EngineError):
+    """Too many others wait."""
+
+
+class Cancelled(EngineError):
+    """Nobody waits for the answer any more, or a newer request has taken its place."""
+
+
+class TookTooLong(EngineError):
+    """The request took longer than the operator allows."""
+
+
+class OutOfMemory(EngineError):
+    """The request does not fit into the memory that is free now."""

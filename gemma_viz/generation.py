@@ -4,7 +4,7 @@ The keys and values of the capture are used again, and those of each new token a
 on one token only.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,7 @@ from transformers import Cache
 
 from gemma_viz.capture import Capture
 from gemma_viz.instrument import Run, running
+from gemma_viz.model import Model
 from gemma_viz.sampling import Sampling, choose
 from gemma_viz.tokens import token_text
 
@@ -43,21 +44,30 @@ def generate(cap: Capture, sampling: Sampling, n_tokens: int) -> Iterator[NewTok
     The token at position p is drawn with the p-th random number of the seed, so that going on from a longer text gives
     the same tokens as one long run. Raises SamplingError where the logits are not numbers.
     """
-    model, ids, new = cap.model, cap.token_ids.tolist(), []
+    model, ids = cap.model, cap.token_ids.tolist()
+    new: list[int] = []
     logits, past = cap.logits([-1])[0], cap.past()
     for _ in range(min(n_tokens, model.token_limit - len(ids))):
-        id = choose(logits, ids, sampling, step=len(ids) - 1)
+        token = drawn(model, logits, ids, new, sampling)
+        yield token
+        if token.is_end:
+            return
+        id = token.id
         ids.append(id)
         new.append(id)
-        text = model.tokenizer.decode(new, clean_up_tokenization_spaces=False).rstrip(REPLACEMENT)
-        is_end = id in model.end_ids
-        yield NewToken(id, tuple(new), text, token_text(model.tokenizer, id), float(logits.softmax(-1)[id]), is_end)
-        if is_end:
-            return
         if cap.edits.look_ahead:  # what came before is no longer what it was
             logits = model.capture_ids(ids, cap.edits).logits([-1])[0]
         else:
             logits = next_logits(cap, torch.tensor([id]), past)
+
+
+def drawn(model: Model, logits: Tensor, ids: Sequence[int], new: Sequence[int], sampling: Sampling) -> NewToken:
+    """The token that comes after some others. ids: all of them; new: the last ones, which were added before."""
+    id = choose(logits, list(ids), sampling, step=len(ids) - 1)
+    added = [*new, id]
+    text = model.tokenizer.decode(added, clean_up_tokenization_spaces=False).rstrip(REPLACEMENT)
+    probability = float(logits.softmax(-1)[id])
+    return NewToken(id, tuple(added), text, token_text(model.tokenizer, id), probability, id in model.end_ids)
 
 
 def next_logits(cap: Capture, ids: Tensor, past: Cache) -> Tensor:

@@ -72,6 +72,8 @@ class Run:
     edits: the steps to leave out or change
     until: the name of the value after which nothing more is needed; None runs to the end
     injections: what is put in the place of values
+    lengths: of the texts that stand one after the other in the one row of the pass, which do not see each other; None
+        for one text
     values: what was kept, by (name, layer), each with the batch axis the model gave it
     """
 
@@ -79,6 +81,7 @@ class Run:
     edits: Edits
     until: str | None = None
     injections: tuple[Injection, ...] = ()
+    lengths: tuple[int, ...] | None = None
     values: dict[tuple[str, int], Tensor] = field(default_factory=dict)
 
     def see(self, name: str, layer: int, value: Tensor) -> None:
@@ -89,6 +92,7 @@ class Run:
 
 
 _run: ContextVar[Run | None] = ContextVar("gemma_viz_run", default=None)
+_interrupt: ContextVar[Callable[[], None]] = ContextVar("gemma_viz_interrupt", default=lambda: None)
 
 
 @contextmanager
@@ -100,6 +104,16 @@ def running(run: Run) -> Iterator[Run]:
             yield run
     finally:
         _run.reset(token)
+
+
+@contextmanager
+def interrupted_by(interrupt: Callable[[], None]) -> Iterator[None]:
+    """Ask, before every layer that this thread calls inside the block, whether to go on: `interrupt` raises if not."""
+    token = _interrupt.set(interrupt)
+    try:
+        yield
+    finally:
+        _interrupt.reset(token)
 
 
 def instrument(hf: PreTrainedModel, spec: ModelSpec) -> None:
@@ -223,6 +237,7 @@ def _layer_forward(layer: Submodules, index: int, spec: ModelSpec) -> Callable[.
     plain: Callable[..., Tensor] = layer.forward
 
     def forward(hidden_states: Tensor, **kwargs: Any) -> Tensor:
+        _interrupt.get()()
         run = _run.get()
         if run is None or all(run.edits.takes(step, index) for step in ("attention_residual", "mlp_residual")):
             return plain(hidden_states, **kwargs)
@@ -404,7 +419,12 @@ def _attention(
     run.see("rot_q", layer, query)
     run.see("rot_k", layer, key)
     run.see("values", layer, value)
-    z = attend(query, key, value, AttentionRule.of(module.gemma_viz_spec, layer, run.edits))
+    rule = AttentionRule.of(module.gemma_viz_spec, layer, run.edits)
+    if run.lengths:
+        texts = zip(*(torch.split(tensor, list(run.lengths), dim=2) for tensor in (query, key, value)), strict=True)
+        z = torch.cat([attend(q, k, v, rule) for q, k, v in texts], dim=2)
+    else:
+        z = attend(query, key, value, rule)
     return z.transpose(1, 2).contiguous(), None
 
 

@@ -8,7 +8,6 @@ from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 
-import psutil
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -17,12 +16,14 @@ from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 from gemma_viz.capture import Capture
 from gemma_viz.display import html_table, text_table
 from gemma_viz.edits import UNCHANGED, Edits
+from gemma_viz.errors import OutOfMemory
 from gemma_viz.instrument import instrument, rotations
 from gemma_viz.linear import linear
+from gemma_viz.memory import free_bytes
 from gemma_viz.patching import Patch
 from gemma_viz.ranking import top_k
 from gemma_viz.spec import ModelSpec
-from gemma_viz.tokens import token_text, tokenize, tokens_with_ids, visible
+from gemma_viz.tokens import Tokens, token_text, tokenize, tokens_with_ids, visible
 from gemma_viz.vocabulary import Vocabulary
 
 LONGEST_ON_CPU = 8192  # tokens; a capture of so many takes a quarter of a minute on two cores
@@ -139,10 +140,24 @@ class Model:
         Raises TextError, a ValueError, for a text that cannot be run, and EditsError, a ValueError, for edits that do
         not fit the model: see `gemma_viz.errors`.
         """
-        return Capture(self, text, tokenize(self.tokenizer, text, self.token_limit), edits, earlier, patch)
+        tokens = self.tokens(text)
+        self._check_memory(len(tokens))
+        return Capture(self, text, tokens, edits, earlier, patch)
 
-    def capture_ids(self, ids: Sequence[int], edits: Edits = UNCHANGED, patch: Patch | None = None) -> Capture:
+    def tokens(self, text: str) -> Tokens:
+        """The tokens of a text, without running it. Raises TextError, a ValueError, as `capture` does."""
+        return tokenize(self.tokenizer, text, self.token_limit)
+
+    def capture_ids(
+        self,
+        ids: Sequence[int],
+        edits: Edits = UNCHANGED,
+        patch: Patch | None = None,
+        earlier: Sequence[Capture] = (),
+    ) -> Capture:
         """Run the model over token ids as they are, also where its tokenizer would cut their text otherwise.
+
+        earlier: as for `capture`
 
         Raises IndexError for an id that the vocabulary does not have, NoTokens and TooManyTokens as `capture` does.
         """
@@ -150,14 +165,26 @@ class Model:
         if outside:
             raise IndexError(f"There is no token {outside[0]}: the ids are 0 to {self.spec.vocab_size - 1}.")
         tokens = tokens_with_ids(self.tokenizer, ids, self.token_limit)
-        return Capture(self, "".join(token.text for token in tokens), tokens, edits, patch=patch)
+        self._check_memory(len(tokens))
+        return Capture(self, "".join(token.text for token in tokens), tokens, edits, earlier, patch)
 
-    def forward(self, token_ids: Tensor, past: Cache | None = None) -> None:
+    def capture_together(self, texts: Sequence[str]) -> list[Capture]:
+        """Run the model over several short texts in one pass, which takes less time than one after the other.
+
+        Values equal those of `capture` up to rounding. Raises what `capture` raises.
+        """
+        tokens = list(map(self.tokens, texts))
+        self._check_memory(sum(map(len, tokens)))
+        return Capture.together(self, texts, tokens)
+
+    def forward(self, token_ids: Tensor, past: Cache | None = None, positions: Tensor | None = None) -> None:
         """One pass over token ids [position], up to the final norm; the logits are left to who needs them.
 
         past: keys and values of the tokens before them
+        positions: int64 [position], where they stand; None for one after the other
         """
-        self.hf.model(token_ids[None].to(self.device), past_key_values=past, use_cache=False)
+        where = None if positions is None else positions[None].to(self.device)
+        self.hf.model(token_ids[None].to(self.device), past_key_values=past, position_ids=where, use_cache=False)
 
     def forward_layer(self, layer: int, stream: Tensor) -> Tensor:
         """One layer, on the stream that enters it, to the one that leaves it: [batch, position, d_model], from
@@ -268,15 +295,25 @@ class Model:
         blocks = torch.split(self.embedding, ROWS_AT_ONCE)
         return torch.cat([block.float().norm(dim=-1) for block in blocks]).clamp_min(1e-12)
 
-    def _default_token_limit(self) -> int:
-        """The context length, or less where a quarter of the free memory would not hold a capture, or on the CPU."""
-        free = (
-            torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else psutil.virtual_memory().available
-        )
+    @property
+    def bytes_per_token(self) -> int:
+        """What a token of a capture takes: of what is kept, and of the largest layer while it is replayed."""
         spec = self.spec
         stream = (spec.n_layers + 1) * spec.d_model * self.dtype.itemsize
         keys_values = spec.n_layers * 2 * spec.n_kv_heads * spec.d_head * self.dtype.itemsize
         replay = 3 * spec.d_mlp * (4 + self.dtype.itemsize)  # of one MLP, whose gate, up and act are given in float32
-        fitting = max(1, free // 4 // (stream + keys_values + replay))
-        patience = LONGEST_ON_CPU if self.device.type == "cpu" else spec.context_length
-        return min(fitting, patience, spec.context_length)
+        return stream + keys_values + replay
+
+    def _check_memory(self, n_tokens: int) -> None:
+        need, free = n_tokens * self.bytes_per_token, free_bytes(self.device)
+        if need > free:
+            raise OutOfMemory(
+                f"{n_tokens:,} tokens need some {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free on the "
+                f"{self.device.type}. Try a shorter prompt, or try later."
+            )
+
+    def _default_token_limit(self) -> int:
+        """The context length, or less where a quarter of the free memory would not hold a capture, or on the CPU."""
+        fitting = max(1, free_bytes(self.device) // 4 // self.bytes_per_token)
+        longest = self.spec.context_length
+        return min(fitting, longest, LONGEST_ON_CPU if self.device.type == "cpu" else longest)

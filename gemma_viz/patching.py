@@ -18,6 +18,7 @@ from torch import Tensor
 
 from gemma_viz.errors import EditsError
 from gemma_viz.instrument import Injection
+from gemma_viz.spec import ModelSpec
 
 if TYPE_CHECKING:
     from gemma_viz.capture import Capture
@@ -46,21 +47,22 @@ class Patch:
     head: int | None = None
 
     def __post_init__(self) -> None:
-        spec = self.source.model.spec
-        if self.kind not in get_args(PatchKind) or (self.head is None) == (self.kind == "z"):
-            raise EditsError(f"There is nothing to patch that is called {self.kind!r}. Choose another value.")
-        for what, index, n in (
-            ("layer", self.layer, spec.n_layers),
-            ("token", self.position, len(self.source)),
-            ("head", self.head or 0, spec.n_heads),
-        ):
-            if not 0 <= index < n:
-                raise EditsError(f"There is no {what} {index} to take a value from: choose one from 0 to {n - 1}.")
+        check_place(self.source.model.spec, len(self.source), self.kind, self.layer, self.position, self.head)
 
     def injection(self) -> Injection:
         """For the run that takes it over."""
         values = _values(self.source, self.kind, self.layer)
         return _injection(values, self.kind, self.layer, [self.position], self.head)
+
+
+def check_place(spec: ModelSpec, n_tokens: int, kind: str, layer: int, position: int, head: int | None) -> None:
+    """Raises EditsError where a run of so many tokens has no such value to take over: see `Patch`."""
+    if kind not in get_args(PatchKind) or (head is None) == (kind == "z"):
+        raise EditsError(f"There is nothing to patch that is called {kind!r}. Choose another value.")
+    places = {"layer": (layer, spec.n_layers), "token": (position, n_tokens), "head": (head or 0, spec.n_heads)}
+    for what, (index, n) in places.items():
+        if not 0 <= index < n:
+            raise EditsError(f"There is no {what} {index} to take a value from: choose one from 0 to {n - 1}.")
 
 
 def patched_logits(

@@ -3,9 +3,8 @@
 import pandas as pd
 import streamlit as st
 
-from gemma_viz.capture import Capture
+from gemma_viz.engine.keys import PatchKey
 from gemma_viz.figures import patching as draw
-from gemma_viz.patching import Patch
 from gemma_viz.stages.patching import (
     Pair,
     PatchMap,
@@ -50,12 +49,7 @@ OPENED = (
 )
 
 
-def labels(cap: Capture) -> list[str]:
-    """The tokens as a person can read them."""
-    return [token.label for token in cap.tokens]
-
-
-def other_run(page: Page) -> Capture | None:
+def other_run(page: Page) -> live.Run | None:
     """The box for the corrupted prompt, and its run; None, with a sentence, where the two cannot be patched."""
     text = page.view.text("other", "The other prompt, the corrupted one", OTHER_PROMPT)
     st.caption("Or take a pair; it sets both prompts:")
@@ -65,12 +59,12 @@ def other_run(page: Page) -> Capture | None:
     if not text.strip():
         st.markdown("**The other prompt is empty.** Type one that differs from yours in a word, or take a pair above.")
         return None
-    corrupted = live.capture(page.cap.model, text)
-    if len(corrupted) != len(page.cap):
-        st.markdown(words_patching.other_lengths(len(page.cap), len(corrupted)))
-        side_by_side(page.cap, corrupted)
+    corrupted = live.capture(page.run.model, text)
+    if len(corrupted) != len(page.run):
+        st.markdown(words_patching.other_lengths(len(page.run), len(corrupted)))
+        side_by_side(page.run, corrupted)
         return None
-    differ = differing(page.cap, corrupted)
+    differ = live.values(differing, page.run, corrupted)
     if not differ:
         st.markdown("**Both prompts are the same tokens.** Change a word of one of them, or take a pair above.")
         return None
@@ -80,7 +74,7 @@ def other_run(page: Page) -> Capture | None:
             f"takes too long beyond {LONGEST}. Shorten both."
         )
         return None
-    st.markdown(words_patching.where_they_differ(differ, page.labels, labels(corrupted)))
+    st.markdown(words_patching.where_they_differ(differ, page.labels, corrupted.labels))
     return corrupted
 
 
@@ -91,16 +85,16 @@ def take_pair(page: Page, clean: str, corrupted: str) -> None:
     page.view.set(**cleared, **page.view.text_parameters("other", corrupted, OTHER_PROMPT))
 
 
-def side_by_side(clean: Capture, corrupted: Capture) -> None:
+def side_by_side(clean: live.Run, corrupted: live.Run) -> None:
     """The tokens of two prompts, as far as they are the same above each other."""
-    pairs = aligned(clean, corrupted)
+    pairs = live.values(aligned, clean, corrupted)
     table = {f"{i}" if a == b else f"{i} ≠": (a, b) for i, (a, b) in enumerate(pairs)}
     st.dataframe(pd.DataFrame(table, index=["clean", "other"]), key="aligned")
 
 
-def compared(page: Page, corrupted: Capture) -> tuple[int, int] | None:
+def compared(page: Page, corrupted: live.Run) -> tuple[int, int] | None:
     """The two answers that are measured, by their ids; None, with a sentence, where it measures nothing."""
-    view, clean = page.view, page.cap
+    view, clean = page.view, page.run
     found = live.values(answers, clean, corrupted)
     left, right = st.columns(2, gap="large")
     with left:
@@ -117,15 +111,17 @@ def compared(page: Page, corrupted: Capture) -> tuple[int, int] | None:
     if answer == against:
         st.markdown("**Both answers are the same token.** Type two different words.")
         return None
-    names = (visible(clean.model.token_text(answer)), visible(clean.model.token_text(against)))
-    shared = visible(clean.model.token_text(found.shared)) if found and found.shared is not None and not typed else ""
+    names = (visible(live.token_text(clean.model, answer)), visible(live.token_text(clean.model, against)))
+    shared = (
+        visible(live.token_text(clean.model, found.shared)) if found and found.shared is not None and not typed else ""
+    )
     st.markdown(words_patching.what_is_compared(names, shared))
     return answer, against
 
 
-def the_map(page: Page, corrupted: Capture, answer: int, against: int) -> None:
+def the_map(page: Page, corrupted: live.Run, answer: int, against: int) -> None:
     """What comes back, or is lost, with a value at every layer and token; and the run of the chosen one."""
-    ends = logit_difference(page.cap, answer, against), logit_difference(corrupted, answer, against)
+    ends = (live.values(logit_difference, run, answer, against) for run in (page.run, corrupted))
     if not can_be_placed(*ends):
         st.markdown(words_patching.no_scale(*ends))
         return
@@ -138,17 +134,17 @@ def the_map(page: Page, corrupted: Capture, answer: int, against: int) -> None:
         kind = choose(page, "taken", "What is taken over", words_patching.TAKEN)
         head = page.choose_head() if kind == "z" else None
     what = words_patching.TAKEN[kind] if head is None else f"what head {head} reads"
-    pair = Pair(page.cap, corrupted, answer, against, direction)
+    pair = Pair(page.run, corrupted, answer, against, direction)
     arguments = (pair.source, kind, head, answer, against)
     rows = live.values_by_layer(patched_differences, pair.base, f"Taking over {what}", *arguments)
     values = patch_map(direction, rows, *ends)
-    base_labels, differ = labels(pair.base), differing(pair.clean, pair.corrupted)
+    base_labels, differ = pair.base.labels, live.values(differing, pair.clean, pair.corrupted)
     st.markdown(words_patching.outcome(values, base_labels, differ, kind))
     st.button(
         "Show the run in which it moves furthest", on_click=show_cell, args=(page, *values.furthest), key="furthest"
     )
     if page.view.toggle("figure", "The map as a figure, to zoom and to save"):
-        clean_labels, other_labels, chosen = labels(pair.clean), labels(pair.corrupted), (layer, page.position)
+        clean_labels, other_labels, chosen = pair.clean.labels, pair.corrupted.labels, (layer, page.position)
         panels.chart(draw.recovered(values, what, clean_labels, other_labels, chosen), key="recovered")
     first = differ[0]
     is_narrow = len(base_labels) - first <= COLUMNS_IN_HALF
@@ -159,7 +155,7 @@ def the_map(page: Page, corrupted: Capture, answer: int, against: int) -> None:
         panels.chart(draw.by_layer(values, base_labels, [*differ, len(base_labels) - 1], page.position), key="by_layer")
     if kind == "z":
         heads_map(page, pair, ends, (layer, head or 0))
-    the_cell(page, pair, values, Patch(pair.source, kind, layer, page.position, head))
+    the_cell(page, pair, values, live.patch(pair.source, kind, layer, page.position, head))
 
 
 def choose(page: Page, name: str, label: str, options: dict) -> str:
@@ -182,7 +178,7 @@ def map_of_tokens(page: Page, pair: Pair, values: PatchMap, first: int, chosen: 
     """The map, to choose a cell from."""
     columns = [
         Column(f"{i} {label}", label, other if other != label else "")
-        for i, (label, other) in enumerate(zip(labels(pair.clean), labels(pair.corrupted), strict=True))
+        for i, (label, other) in enumerate(zip(pair.clean.labels, pair.corrupted.labels, strict=True))
     ]
     draw_map(values, "token", columns, chosen, lambda *cell: show_cell(page, *cell), key="map", first=first)
     st.caption(
@@ -206,10 +202,10 @@ def heads_map(page: Page, pair: Pair, ends: tuple[float, float], chosen: tuple[i
     draw_map(values, "head", columns, chosen, lambda *cell: show_head(page, *cell), key="heads")
 
 
-def the_cell(page: Page, pair: Pair, values: PatchMap, patch: Patch) -> None:
+def the_cell(page: Page, pair: Pair, values: PatchMap, patch: PatchKey) -> None:
     """The run of the chosen cell: what it predicts, and the way into it."""
     st.subheader("The run of this cell")
-    patched = live.capture(page.cap.model, pair.base.text, patch=patch)
+    patched = live.capture(page.run.model, pair.base.text, patch=patch)
     runs = live.values(three_runs, pair.clean, pair.corrupted, patched, pair.answer, pair.against)
     names = [visible(text) for text in runs.texts]
     recovered = float(values.recovered[patch.layer, patch.position])

@@ -17,7 +17,7 @@ PARTS = {"streams": "Where the streams part", "heads": "Attention", "output": "O
 def compare(page: Page, runs: Compared) -> None:
     """The tokens of both runs, and one of the parts."""
     aligned = live.values(stage.align, runs.left, runs.right)
-    labels = tuple(tuple(token.label for token in cap.tokens) for cap in (runs.left, runs.right))
+    labels = (runs.left.labels, runs.right.labels)
     column = aligned.column_of(page.position)
     st.markdown(words_comparison.aligned(aligned, labels, runs.names))
     aligned_strips(aligned, runs.left.tokens, runs.right.tokens, column, key="aligned")
@@ -61,10 +61,10 @@ def by_depth(runs: Compared, places: tuple[int, int]) -> None:
     title = "The answer of each run"
     if favoured and labels[0] == labels[1] and runs.is_one_model:
         lenses = tuple(
-            live.values(lens, cap, place, id)
-            for cap, place, id in zip((runs.left, runs.right), places, favoured, strict=True)
+            live.values(lens, run, place, id)
+            for run, place, id in zip((runs.left, runs.right), places, favoured, strict=True)
         )
-        labels = tuple(visible(runs.left.model.token_text(id)) for id in favoured)
+        labels = tuple(visible(live.token_text(runs.left.model, id)) for id in favoured)
         st.markdown(words_comparison.favoured(lenses, labels, runs.names))
         title = "What each run favours most over the other"
     panels.chart(draw.tokens_by_depth(lenses, runs.names, labels, title), key="by_depth")

@@ -44,7 +44,7 @@ page = start_page(
     "The model knows nothing of letters. Its vocabulary is a fixed list of pieces of text, and the prompt is cut into "
     "entries of that list. From here on there are only their numbers.",
 )
-values = live.values(tokenization, page.cap)
+values = live.values(tokenization, page.run)
 piece = values.pieces[page.position]
 
 st.subheader("What happens")
@@ -88,7 +88,7 @@ with right:
     panels.chart(draw.lengths(values), key="lengths")
 
 st.subheader("How the word was put together")
-built = live.values(merging, page.cap, page.position)
+built = live.values(merging, page.run, page.position)
 n_merges = len(built.merges)
 if n_merges:
     st.markdown(
@@ -123,7 +123,7 @@ else:
 
 if piece.kind == "text" and piece.token.text.strip():
     st.subheader("A space or a capital makes another token")
-    spelled = live.values(variants, page.cap, page.position)
+    spelled = live.values(variants, page.run, page.position)
     st.dataframe(
         pd.DataFrame(
             {
@@ -146,7 +146,7 @@ if piece.kind == "text" and piece.token.text.strip():
         "of their meaning."
     )
 
-panels.code(live.values(check_bpe, page.cap))
+panels.code(live.values(check_bpe, page.run))
 st.caption(
     "Special tokens and a few other names are cut out whole before this. The difference counts pieces that come out "
     "otherwise than the tokenizer's, in the first 600 characters."
@@ -162,12 +162,12 @@ st.markdown(
     f"{values.embedding_parameters / 1e6:,.0f} million parameters, {values.embedding_share:.0%} of this model."
 )
 if page.view.toggle("smaller", "Stop the merges earlier, and see what a smaller vocabulary does"):
-    model = page.cap.model
+    model = page.run.model
     choices = [f"{size:,}" for size in sizes(model)]
     chosen = page.view.step("entries", "Entries of the vocabulary", choices, default="32,000")
     with st.spinner("Cutting the texts with smaller vocabularies …"):
         tried = {
-            name: live.values(smaller_vocabulary, model, page.cap.text, size)
+            name: live.values(smaller_vocabulary, model, page.run.text, size)
             for name, size in zip(choices, sizes(model), strict=True)
         }
     cut = tried[chosen]
@@ -213,7 +213,7 @@ with right:
         "kind", "Kind of entry", ["", *ENTRY_KINDS], format_func=lambda k: ENTRY_KINDS.get(k, "any")
     )
 first_id = page.view.integer("from", "From id", 0, values.vocab_size - 1, default=0)
-entries, n_entries = live.values(browse, page.cap.model, search, first_id, script, kind)
+entries, n_entries = live.values(browse, page.run.model, search, first_id, script, kind)
 if entries:
     st.dataframe(
         pd.DataFrame(

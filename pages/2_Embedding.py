@@ -30,16 +30,16 @@ page = start_page(
     "Each token's id picks one row of a table: a vector that the model has learned for this piece of text. Multiplied "
     "with the square root of its length, it enters the residual stream.",
 )
-values = live.values(embedding, page.cap)
-spec = page.cap.model.spec
+values = live.values(embedding, page.run)
+spec = page.run.model.spec
 
 st.subheader("What happens")
-itemsize = page.cap.model.dtype.itemsize
+itemsize = page.run.model.itemsize
 root = f"√{spec.d_model:,} = " if values.scale == spec.embedding_scale else ""
 st.markdown(
     f"The table has {spec.vocab_size:,} rows of {spec.d_model:,} numbers: "
     f"{spec.vocab_size * spec.d_model * itemsize / 1e6:,.0f} MB, {spec.d_model * itemsize:,} bytes a row. Looking a "
-    f"token up is copying a row: the ids [{len(page.cap)}] become [{len(page.cap)} × {spec.d_model:,}]. The row of "
+    f"token up is copying a row: the ids [{len(page.run)}] become [{len(page.run)} × {spec.d_model:,}]. The row of "
     f"{words.code(page.label)} has a length of {words.size(values.raw_norm[page.position])}; times "
     f"{root}{values.scale:.2f} it is {words.size(values.scaled_norm[page.position])}."
 )
@@ -48,7 +48,7 @@ left, right = st.columns(2, gap="large")
 with left:
     panels.chart(draw.norms(values, page.labels, page.position), key="norms")
 with right:
-    lengths = live.values(row_norms, page.cap.model)
+    lengths = live.values(row_norms, page.run.model)
     panels.chart(draw.row_norms(lengths, float(values.raw_norm[page.position]), page.label), key="row_norms")
     unused = lengths.norms.get("unused")
     if unused is not None:
@@ -63,9 +63,9 @@ with left:
     asked = page.view.text("near", "Nearest to this word (empty: to the selected token)", "").strip()
     try:
         neighbours = (
-            live.values(nearest_to_word, page.cap.model, asked)
+            live.values(nearest_to_word, page.run.model, asked)
             if asked
-            else live.values(nearest, page.cap, page.position)
+            else live.values(nearest, page.run, page.position)
         )
         labels = [visible(text) for text in neighbours.texts]
         panels.chart(draw.nearest(neighbours, visible(asked) or page.label, labels), key="nearest")
@@ -78,7 +78,7 @@ with right:
         if not plus:
             st.info("Type words with + and - between them, for example: king - man + woman = queen")
         else:
-            summed = live.values(add_words, page.cap.model, plus, minus, expected)
+            summed = live.values(add_words, page.run.model, plus, minus, expected)
             labels = [visible(text) for text in summed.nearest.texts]
             panels.chart(draw.nearest(summed.nearest, "the sum", labels), key="sum")
             st.markdown(
@@ -101,7 +101,7 @@ n_words = sum(map(len, groups))
 if n_words > MOST_WORDS:
     st.info(f"{n_words} words are too many for one picture. Take away {n_words - MOST_WORDS} at least.")
 else:
-    similar = live.values(word_similarity, page.cap.model, groups)
+    similar = live.values(word_similarity, page.run.model, groups)
     for several in similar.left_out:
         panels.several_tokens(several)
     if len(similar.words) > 1:
@@ -110,7 +110,7 @@ else:
             panels.chart(draw.similarity(similar), key="similarity")
         with right:
             if page.view.toggle("around", f"Map what is near {words.literal(page.label)} instead"):
-                near = live.values(neighbourhood, page.cap, page.position)
+                near = live.values(neighbourhood, page.run, page.position)
                 panels.chart(draw.places(near, ("nearest tokens", "the selected token")), key="places")
             else:
                 lines = [f"line {i + 1}" for i in range(len(groups))]
@@ -121,10 +121,10 @@ else:
 
 raw, scaled = values.raw_norm[page.position], values.scaled_norm[page.position]
 update = values.attention_norm[page.position]
-panels.code(live.values(check_embed, page.cap))
+panels.code(live.values(check_embed, page.run))
 if panels.why(
     page.view,
-    page.cap,
+    page.run,
     page.position,
     text=f"In the stream a row has to hold its own against what the layers add. The first attention adds to "
     f"{words.code(page.label)} a vector of length {words.size(update)}. That is {words.size(update / scaled)} times "
@@ -134,8 +134,8 @@ if panels.why(
     without="the rescaling",
 ):
     as_it_is, unscaled = (
-        float(live.values(layer_scales, cap, 0).attention_share[page.position])
-        for cap in (page.cap, live.edited(page.cap, UNSCALED))
+        float(live.values(layer_scales, run, 0).attention_share[page.position])
+        for run in (page.run, live.edited(page.run, UNSCALED))
     )
     st.markdown(
         f"The first attention's share in the stream of {words.code(page.label)}, √(var r / (var r + var s)), is "

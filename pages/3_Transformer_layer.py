@@ -33,8 +33,8 @@ page = start_page(
     "Every token has one vector that runs through all layers: the residual stream. Attention and MLP never replace "
     "it. Each reads a normalised copy and adds its result.",
 )
-spec = page.cap.model.spec
-values = residual(live.values_by_layer(layer_scales, page.cap, "Scales of the stream"), spec)
+spec = page.run.model.spec
+values = residual(live.values_by_layer(layer_scales, page.run, "Scales of the stream"), spec)
 scale = values.stream_rms[:, page.position]
 
 st.subheader("What happens")
@@ -59,8 +59,8 @@ with right:
     st.caption("Above 0 the update adds to the direction the stream has, below 0 it takes away from it.")
 
 st.subheader("One token on its way")
-target = panels.typed_token(page.view, page.cap.model, "follow", "Follow this token (empty: the model's answer)")
-seen = live.values(lens, page.cap, page.position, target)
+target = panels.typed_token(page.view, page.run.model, "follow", "Follow this token (empty: the model's answer)")
+seen = live.values(lens, page.run, page.position, target)
 lens_labels = [[visible(text) for text in row] for row in seen.texts]
 answer = words.code(lens_labels[-1][0])
 st.markdown(
@@ -71,10 +71,10 @@ st.markdown(
 panels.chart(draw.lens(seen, lens_labels), key="lens")
 left, right = st.columns(2, gap="large")
 with left:
-    panels.chart(draw.followed(seen, visible(page.cap.model.token_text(seen.target))), key="followed")
+    panels.chart(draw.followed(seen, visible(live.token_text(page.run.model, seen.target))), key="followed")
 with right:
     panels.chart(
-        draw.depth_similarity(live.values(depth_similarity, page.cap, page.position), page.label),
+        draw.depth_similarity(live.values(depth_similarity, page.run, page.position), page.label),
         key="depth_similarity",
     )
 
@@ -86,7 +86,7 @@ with left:
     layer = page.choose_layer()
 with right:
     place = page.view.choice("norm", "Norm of this layer", norm_places(spec))
-norm = live.values(norm_in_numbers, page.cap, layer, place, page.position)
+norm = live.values(norm_in_numbers, page.run, layer, place, page.position)
 left, right = st.columns(2, gap="large")
 with left:
     st.markdown(
@@ -108,14 +108,14 @@ with left:
 with right:
     panels.chart(draw.learned_weights(norm, place), key="learned_weights")
 
-panels.code(live.values(check_rms_norm, page.cap, layer))
+panels.code(live.values(check_rms_norm, page.run, layer))
 which = page.view.choice("which", "Which norms to leave out", list(WITHOUT), format_func=lambda name: WITHOUT[name][1])
 edits, without = WITHOUT[which]
 if which != "final" and page.view.toggle("one", f"Only in layer {layer}"):  # the final norm belongs to no layer
     edits, without = edits.only_in(layer), f"{without} of layer {layer}"
 if panels.why(
     page.view,
-    page.cap,
+    page.run,
     page.position,
     text="Every sublayer was trained on inputs of one size. RMSNorm gives it that size, whatever has been added to "
     "the stream before. Without it a large input makes a large update, and that a larger input for the next sublayer. "
@@ -123,8 +123,8 @@ if panels.why(
     edits=edits,
     without=without,
 ):
-    with_norms = live.values(stream_scales, page.cap, page.position)
-    without_norms = live.values(stream_scales, live.edited(page.cap, edits), page.position)
+    with_norms = live.values(stream_scales, page.run, page.position)
+    without_norms = live.values(stream_scales, live.edited(page.run, edits), page.position)
     panels.chart(draw.both_runs(with_norms, without_norms, page.label, f"without {without}"), key="both_runs")
     st.markdown(words.how_far_the_stream_goes(with_norms, without_norms, without))
 end_page(page)

@@ -54,7 +54,7 @@ MEASURES = {
 def all_heads(page: Page, layer: int, chosen: int) -> None:
     """Small maps of all heads, sorted and filtered, and the chosen one large."""
     view = page.view
-    layers = live.values_by_layer(layer_heads, page.cap, "Attention of all heads")
+    layers = live.values_by_layer(layer_heads, page.run, "Attention of all heads")
     left, right = st.columns(2, gap="large")
     with left:
         order = view.choice("sort", "Order of the maps", list(SORTED_BY), format_func=SORTED_BY.__getitem__)
@@ -68,7 +68,7 @@ def all_heads(page: Page, layer: int, chosen: int) -> None:
     small, large = st.columns([2, 3], gap="large")
     with small:
         st.markdown(
-            words_attention.heads_shown(len(places), len(layers) * page.cap.model.spec.n_heads, SORTED_BY[order])
+            words_attention.heads_shown(len(places), len(layers) * page.run.model.spec.n_heads, SORTED_BY[order])
         )
         head_maps(layers, places, (layer, chosen), pick, key="head_maps")
         st.caption(
@@ -106,7 +106,7 @@ def _measures(layers: list) -> None:
 
 
 def _pattern(page: Page, layer: int, chosen: int) -> None:
-    values = live.values(head, page.cap, layer, chosen, page.position)
+    values = live.values(head, page.run, layer, chosen, page.position)
     reach = (
         f"the last {values.window:,} tokens, itself included" if values.window else "itself and all tokens before it"
     )
@@ -117,21 +117,21 @@ def _pattern(page: Page, layer: int, chosen: int) -> None:
     if values.whole is not None:
         panels.chart(draw.whole_pattern(values, page.position), key="whole_pattern")
     panels.chart(draw.pattern(values, page.labels, page.position), key="pattern")
-    profile = live.values(layer_heads, page.cap, layer).measures.profile[chosen]
-    if len(page.cap) > 1:
+    profile = live.values(layer_heads, page.run, layer).measures.profile[chosen]
+    if len(page.run) > 1:
         panels.chart(draw.profile(profile, f"layer {layer}, head {chosen}"), key="profile")
 
 
 def one_query(page: Page, layer: int, chosen: int) -> None:
     """From the selected token's query down to the numbers."""
-    spec = page.cap.model.spec
-    values = live.values(query, page.cap, layer, chosen, page.position)
+    spec = page.run.model.spec
+    values = live.values(query, page.run, layer, chosen, page.position)
     st.markdown(
         "Every token looks back over the text. Hover a token, or go to one with Tab and the arrow keys, to see its "
         "lines; hover one on the right to see who reads it. A click or Enter selects it for the whole page."
     )
     attention_arcs(
-        live.values(arcs, page.cap, layer, page.position),
+        live.values(arcs, page.run, layer, page.position),
         page.labels,
         page.position,
         page.view.whole_numbers("heads", 0, spec.n_heads - 1, default=[chosen]),
@@ -156,7 +156,7 @@ def one_query(page: Page, layer: int, chosen: int) -> None:
     with right:
         panels.chart(draw.reads(values, page.labels), key="reads")
     panels.chart(draw.weighted_values(values, page.labels), key="weighted_values")
-    st.markdown(words_attention.shapes(spec, len(page.cap)))
+    st.markdown(words_attention.shapes(spec, len(page.run)))
     with st.expander("All tokens as a table, hidden ones too"):
         st.dataframe(
             pd.DataFrame(
@@ -177,9 +177,9 @@ def one_query(page: Page, layer: int, chosen: int) -> None:
 
 def what_it_moves(page: Page, layer: int, chosen: int) -> None:
     """The head's output as a vector in the stream."""
-    values = live.values(query, page.cap, layer, chosen, page.position)
-    outputs = live.values(head_outputs, page.cap, layer, page.position)
-    effect = live.values(direct_effect, page.cap, layer, chosen, page.position)
+    values = live.values(query, page.run, layer, chosen, page.position)
+    outputs = live.values(head_outputs, page.run, layer, page.position)
+    effect = live.values(direct_effect, page.run, layer, chosen, page.position)
     st.markdown(words_attention.moved(values, page.labels))
     left, right = st.columns(2, gap="large")
     with left:
@@ -187,7 +187,7 @@ def what_it_moves(page: Page, layer: int, chosen: int) -> None:
     with right:
         panels.chart(draw_output.by_head(outputs, chosen), key="by_head")
         st.caption("The number on a bar is the cosine of the addition to the stream: below 0 it takes away from it.")
-    st.markdown(words_attention.head_output(outputs, layer, chosen, page.label, page.cap.model.spec))
+    st.markdown(words_attention.head_output(outputs, layer, chosen, page.label, page.run.model.spec))
     raised, lowered = ([visible(text) for text in texts] for texts in (effect.highest, effect.lowest))
     title = f"Next tokens that layer {layer}, head {chosen} raises and lowers by itself"
     panels.chart(draw_extremes(effect, raised, lowered, title, "change of the logit"), key="raised")
@@ -200,7 +200,7 @@ def what_it_moves(page: Page, layer: int, chosen: int) -> None:
 
 def shared_keys(page: Page, layer: int, chosen: int) -> None:
     """Which query heads share keys and values, and what that saves."""
-    spec = page.cap.model.spec
+    spec = page.run.model.spec
     st.markdown(words_attention.sharing(spec))
     panels.chart(draw_cache.sharing(spec.n_heads, spec.n_kv_heads, chosen), key="sharing")
     st.markdown(
@@ -244,31 +244,31 @@ def shared_keys(page: Page, layer: int, chosen: int) -> None:
 
 def the_mask(page: Page, layer: int, chosen: int) -> None:
     """What the mask hides, and what happens without it."""
-    rules = [page.cap.rule(layer) for layer in range(page.cap.model.spec.n_layers)]
-    st.markdown(words_attention.mask(rules[layer], len(page.cap), layer))
+    rules = page.run.rules
+    st.markdown(words_attention.mask(rules[layer], len(page.run), layer))
     left, right = st.columns([3, 2], gap="large")
     with left:
         panels.chart(
-            draw_mask.masked_scores(live.values(all_scores, page.cap, layer, chosen, page.position), page.labels),
+            draw_mask.masked_scores(live.values(all_scores, page.run, layer, chosen, page.position), page.labels),
             key="masked_scores",
         )
     with right:
         windows = dict.fromkeys(rule.window for rule in rules if rule.causal)
-        length = max(len(page.cap), 2 * max((window or 0 for window in windows), default=0))
+        length = max(len(page.run), 2 * max((window or 0 for window in windows), default=0))
         for width in sorted(windows, key=lambda window: window or length):
             panels.chart(draw_mask.shape(mask_shape(width, length)), key=f"mask_{width}")
     st.subheader("Does a later token change an earlier one?")
     asked = page.view.text("instead", f"Put this word in place of token {page.position}", "dance").strip()
     try:
-        id = token_of_word(page.cap.model, asked or "dance")
+        id = live.values(token_of_word, page.run.model, asked or "dance")
     except SeveralTokens as several:
         panels.several_tokens(several)
     else:
         with st.spinner("Running the prompt four times …"):
-            changed = live.values(later_token, page.cap, page.position, id)
-        st.markdown(words_attention.later_token(changed, page.label, visible(page.cap.model.token_text(id))))
+            changed = live.values(later_token, page.run, page.position, id)
+        st.markdown(words_attention.later_token(changed, page.label, visible(live.token_text(page.run.model, id))))
         panels.chart(draw_mask.later_token(changed, page.labels), key="later_token")
-    without = live.values(unmasked, page.cap, live.edited(page.cap, Edits(causal_mask=False)), page.position)
+    without = live.values(unmasked, page.run, live.edited(page.run, Edits(causal_mask=False)), page.position)
     st.markdown(words_attention.unmasked(without))
     st.dataframe(
         pd.DataFrame(
@@ -301,11 +301,11 @@ part = page.view.section("attention", PARTS)
 parts = {"heads": all_heads, "query": one_query, "moves": what_it_moves, "sharing": shared_keys, "mask": the_mask}
 parts[part](page, layer, chosen)
 
-panels.code(live.values(check_attention, page.cap, layer))
+panels.code(live.values(check_attention, page.run, layer))
 if part == "mask":
     panels.why(
         page.view,
-        page.cap,
+        page.run,
         page.position,
         text="The model learns by predicting every token of a text from those before it, all in one pass. Could a "
         "token see the next one, it would only have to copy it. And because nothing earlier depends on what comes "
@@ -317,7 +317,7 @@ if part == "mask":
 else:
     panels.why(
         page.view,
-        page.cap,
+        page.run,
         page.position,
         text="Without attention every token would be alone: what comes next would depend on the last token only. Leave "
         "attention out, and all the other tokens of the prompt can be changed without any effect.",

@@ -22,7 +22,7 @@ page = start_page(
     "Attention compares queries with keys, and neither says where its token stands. Rotary position embedding turns "
     "them: pairs of components are clock hands, and every position turns each hand a little further.",
 )
-spec = page.cap.model.spec
+spec = page.run.model.spec
 left, middle, right = st.columns(3, gap="large")
 with left:
     layer = page.choose_layer()
@@ -34,7 +34,7 @@ with right:
 
 def clock_hands() -> None:
     """One pair of components of every token, turned."""
-    values = live.values(rotation, page.cap, layer, head, pair)
+    values = live.values(rotation, page.run, layer, head, pair)
     shared = f"key head {values.kv_head}, which query head {head} reads"
     st.markdown(
         f"In layer {layer} pair {pair} (components {pair} and {pair + spec.d_head // 2}) makes one whole turn in "
@@ -47,7 +47,7 @@ def clock_hands() -> None:
         f"Keys are those of {shared}. Play moves the hands from token to token, and so does the slider under the "
         "picture; a token of the strip above, by mouse or arrow keys, makes its hands the first."
     )
-    whole = live.values(vectors, page.cap, layer, head, page.position)
+    whole = live.values(vectors, page.run, layer, head, page.position)
     panels.chart(draw.query(whole, page.label), key="query_before_after")
 
 
@@ -65,7 +65,7 @@ def distance_counts() -> None:
         key = choose_key()
     with right:
         shift = page.view.integer("shift", "Move both on by (tokens)", 0, LARGEST_SHIFT, default=100)
-    values = live.values(score_by_distance, page.cap, layer, head, page.position, key, shift)
+    values = live.values(score_by_distance, page.run, layer, head, page.position, key, shift)
     st.markdown(words_rope.moved_together(values, page.label, page.labels[key]))
     panels.chart(draw.score_by_distance(values, page.label, page.labels[key]), key="by_distance")
     st.caption(
@@ -77,20 +77,20 @@ def distance_counts() -> None:
 def wavelengths_used() -> None:
     """Fast and slow hands, and who uses them."""
     panels.chart(
-        draw_wavelengths.wavelengths(live.values(wavelengths, page.cap), len(page.cap), pair), key="wavelengths"
+        draw_wavelengths.wavelengths(live.values(wavelengths, page.run), len(page.run), pair), key="wavelengths"
     )
     st.caption(
         "A hand that turns once within a few tokens tells neighbours apart. One that hardly moves over the whole "
         "prompt compares content, wherever it stands."
     )
-    used = live.values(pair_lengths, page.cap, layer)
+    used = live.values(pair_lengths, page.run, layer)
     panels.chart(draw_wavelengths.pair_lengths(used, layer, head), key="pair_lengths")
     st.caption(
         "Mean length of each pair over the prompt's tokens, in queries (q) and keys (k). A pair counts in a score by "
         "the product of the two."
     )
     if page.view.toggle("all_lengths", "Show the heads of all layers"):
-        everywhere = live.values_by_layer(pair_lengths, page.cap, "Lengths of all pairs")
+        everywhere = live.values_by_layer(pair_lengths, page.run, "Lengths of all pairs")
         left, right = st.columns(2, gap="large")
         with left:
             panels.chart(draw_wavelengths.pair_lengths_of_all(everywhere, "q"), key="q_lengths_of_all")
@@ -98,21 +98,21 @@ def wavelengths_used() -> None:
             panels.chart(draw_wavelengths.pair_lengths_of_all(everywhere, "k"), key="k_lengths_of_all")
     st.markdown("**One score, split by wavelength**")
     key = choose_key()
-    parts = live.values(contributions, page.cap, layer, head, page.position, key)
+    parts = live.values(contributions, page.run, layer, head, page.position, key)
     st.markdown(words_rope.score_by_pair(parts, page.position - key))
     panels.chart(draw.contributions(parts, page.label, page.labels[key]), key="contributions")
 
 
 def with_and_without() -> None:
     """Heads ranked by how much of their attention comes from position."""
-    measured = pd.DataFrame(live.values_by_layer(position_sensitivity, page.cap, "Patterns without rotation"))
+    measured = pd.DataFrame(live.values_by_layer(position_sensitivity, page.run, "Patterns without rotation"))
     st.markdown(
         "Every head's pattern is compared with the one that its same queries and keys give when they are not turned. "
         "The distance of the two is half the sum of absolute differences of their weights (total variation), "
         "averaged over all tokens but the first: 0 where position does not matter, 1 where it decides everything. "
         + words_rope.most_and_least_positional(measured.to_numpy())
     )
-    if len(page.cap) == 1:
+    if len(page.run) == 1:
         return
     left, right = st.columns([3, 2], gap="large")
     with left:
@@ -130,7 +130,7 @@ def with_and_without() -> None:
 
 def choose_change() -> tuple[Edits, str, float]:
     """What is done to the positions: the edits, in words that complete "with …", and the last token's new position."""
-    last = len(page.cap) - 1
+    last = len(page.run) - 1
     ways = {"move": "Move every token on", "stretch": "Stretch all distances", "off": "No rotation at all"}
     left, right = st.columns(2, gap="large")
     with left:
@@ -149,17 +149,17 @@ def choose_change() -> tuple[Edits, str, float]:
 def shift_and_stretch() -> None:
     """The whole prompt again, with other positions."""
     edits, change, furthest = choose_change()
-    values = live.values(changed_patterns, page.cap, live.edited(page.cap, edits), layer, page.position)
+    values = live.values(changed_patterns, page.run, live.edited(page.run, edits), layer, page.position)
     st.markdown(words_rope.patterns_moved(values, layer, head, change))
     if edits.rope:
-        fastest = float(live.values(layer_wavelengths, page.cap, layer)[0])
+        fastest = float(live.values(layer_wavelengths, page.run, layer)[0])
         st.caption(words_rope.furthest_position(furthest, fastest, spec.context_length))
     left, right = st.columns(2, gap="large")
     for column, changed, title in ((left, False, "as it is"), (right, True, f"with {change}")):
         with column:
             figure = draw_positions.pattern(values, changed, head, page.labels, page.position, f"Pattern {title}")
             panels.chart(figure, key=f"pattern_{changed}")
-    panels.changed_prediction(page.cap, page.position, edits, change)
+    panels.changed_prediction(page.run, page.position, edits, change)
 
 
 parts = {
@@ -172,10 +172,10 @@ parts = {
 part = page.view.section("rope", {name: title for name, (title, _) in parts.items()})
 parts[part][1]()
 
-panels.code(live.values(check_rope, page.cap, layer))
+panels.code(live.values(check_rope, page.run, layer))
 panels.why(
     page.view,
-    page.cap,
+    page.run,
     page.position,
     text="Without it a head could not prefer the token just before, nor tell “dog bites man” from “man bites dog” by "
     "their order. The causal mask alone gives a hint: each token sees one more token than the one before it. How much "

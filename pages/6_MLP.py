@@ -17,6 +17,7 @@ from gemma_viz.stages.neuron import (
     activations,
     reads,
     shipped_pieces,
+    shipped_texts,
     strongest_in_piece,
     strongest_in_pieces,
     strongest_in_prompt,
@@ -52,7 +53,7 @@ TOY_NUMBERS = {
 
 def this_token(page: Page, layer: int, values: Neurons) -> None:
     """The real neurons, on the selected token."""
-    spec, token = page.cap.model.spec, words.code(page.label)
+    spec, token = page.run.model.spec, words.code(page.label)
     st.subheader("What happens")
     st.markdown(
         f"In layer {layer} {token} meets {spec.d_mlp:,} neurons. Each has a gate and an up value, both products of "
@@ -87,22 +88,22 @@ def this_token(page: Page, layer: int, values: Neurons) -> None:
 
 def one_neuron(page: Page, layer: int, values: Neurons) -> None:
     """A neuron that the visitor chooses: where it fires, what it reads and writes."""
-    spec, model = page.cap.model.spec, page.cap.model
+    spec, model = page.run.model.spec, page.run.model
     strongest = int(values.most_carrying[0])
     neuron = page.view.integer("neuron", "Neuron", 0, spec.d_mlp - 1, default=strongest)
     st.caption(f"Without a choice: the neuron that carries most for {words.code(page.label)} here, {strongest}.")
-    act = live.values(activations, page.cap, layer, neuron)
+    act = live.values(activations, page.run, layer, neuron)
     panels.chart(draw_neuron.over_prompt(act, page.labels, neuron, page.position), key="over_prompt")
 
     st.subheader("Where it is strongest")
     if page.view.choice("among", "In", list(TEXTS), format_func=TEXTS.__getitem__) == "prompt":
-        firings = strongest_in_prompt(page.cap, act)
+        firings = live.values(strongest_in_prompt, page.run, act)
     else:
         pieces = live.values(shipped_pieces, model)
         found = live.values_of_each(
-            strongest_in_piece, [(model, piece, page.cap.edits) for piece in pieces], "Running the shipped text: piece"
+            strongest_in_piece, [(model, piece, page.run.edits) for piece in pieces], "Running the shipped text: piece"
         )
-        firings = strongest_in_pieces(model, found, layer, neuron)
+        firings = strongest_in_pieces(found, live.values(shipped_texts, model), layer, neuron)
         st.caption(
             f"Stories, news, code, numbers, German and other things in {len(pieces)} pieces, "
             f"{sum(map(len, pieces)):,} tokens. The first token of each piece is left out."
@@ -122,7 +123,7 @@ def one_neuron(page: Page, layer: int, values: Neurons) -> None:
 
     st.subheader("What it reads and what it writes")
     read = live.values(reads, model, layer, neuron)
-    written = live.values(writes, page.cap, layer, neuron, page.position)
+    written = live.values(writes, page.run, layer, neuron, page.position)
     st.markdown(
         "**Reads:** imagine a stream that holds one token's rescaled embedding and nothing else. After the norm before "
         "the MLP, with its learned factors, this is the gate and the up that the neuron would get. Shown are the "
@@ -147,22 +148,22 @@ def one_neuron(page: Page, layer: int, values: Neurons) -> None:
 
 def by_itself(page: Page, layer: int) -> None:
     """The MLP on other inputs: it does not mix tokens, and it bends smoothly."""
-    if len(page.cap) == 1:
+    if len(page.run) == 1:
         st.info("A prompt of one token has no other token to change. Type a longer prompt.")
         return
-    last, token = len(page.cap) - 1, words.code(page.label)
+    last, token = len(page.run) - 1, words.code(page.label)
     left, right = st.columns(2, gap="large")
     with left:
         other = page.view.integer("beside", "Another token", 0, last, default=_another(page.position, last))
     if other == page.position:
         st.info(f"Token {other} is the selected one. Choose another.")
         return
-    other_label = page.cap.tokens[other].label
+    other_label = page.run.tokens[other].label
     with right:
         word = page.view.text("swap", f"Replace token {other} by this word", REPLACEMENT).strip()
     st.subheader("Same input, same output")
     try:
-        new_id = token_of_word(page.cap.model, word)
+        new_id = live.values(token_of_word, page.run.model, word)
     except SeveralTokens as several:
         panels.several_tokens(several)
     else:
@@ -171,18 +172,18 @@ def by_itself(page: Page, layer: int) -> None:
             f"the MLP of layer {layer} is given what it is given there, except that {token} has the input that it had "
             "in your prompt."
         )
-        changed = live.with_token(page.cap, other, new_id)
-        values = live.values(alone, page.cap, changed, layer, page.position)
+        changed = live.with_token(page.run, other, new_id)
+        values = live.values(alone, page.run, changed, layer, page.position)
         panels.chart(draw_alone.differences(values, page.labels, page.position), key="differences")
         st.markdown(f"{words_mlp.by_itself(values, page.label)} {words_mlp.through_attention(values, page.label)}")
 
     st.subheader("From one token to another")
-    line = live.values(between, page.cap, layer, page.position, other)
+    line = live.values(between, page.run, layer, page.position, other)
     st.markdown(
         f"The MLP of layer {layer} along the straight line from the input of {token} (t = 0) to that of "
         f"{words.code(other_label)} (t = 1), and half as far again on both sides. Gate and up are straight lines then; "
         "where a gate is wide open what comes out is a parabola, where it is shut nearly 0. "
-        + words_mlp.on_the_way(line, page.cap.model.spec.d_mlp)
+        + words_mlp.on_the_way(line, page.run.model.spec.d_mlp)
     )
     left, right = st.columns(2, gap="large")
     with left:
@@ -258,22 +259,22 @@ page = start_page(
     "Between two attentions every token works by itself. Its vector is compared with thousands of learned directions; "
     "those that match open a gate, and what passes the gates is added to its stream.",
 )
-spec = page.cap.model.spec
+spec = page.run.model.spec
 layer = page.choose_layer()
 part = page.view.section(
     "mlp",
     {"token": "This token", "neuron": "One neuron", "alone": "Each token by itself", "toy": "From the toy to the real"},
 )
 if part == "token":
-    this_token(page, layer, live.values(neurons, page.cap, layer, page.position))
+    this_token(page, layer, live.values(neurons, page.run, layer, page.position))
 elif part == "neuron":
-    one_neuron(page, layer, live.values(neurons, page.cap, layer, page.position))
+    one_neuron(page, layer, live.values(neurons, page.run, layer, page.position))
 elif part == "alone":
     by_itself(page, layer)
 else:
     toy(page)
 
-panels.code(live.values(check_mlp, page.cap, layer))
+panels.code(live.values(check_mlp, page.run, layer))
 which = page.view.choice("mlp_off", "What to leave out", list(LEFT_OUT), format_func=lambda name: LEFT_OUT[name][1])
 edits, without = LEFT_OUT[which]
 if page.view.toggle("one", f"Only in layer {layer}"):
@@ -282,7 +283,7 @@ else:
     without = f"{without} in all layers"
 panels.why(
     page.view,
-    page.cap,
+    page.run,
     page.position,
     text=f"Attention moves information between tokens but hardly transforms it: once the weights are fixed, it is a "
     f"weighted sum. The MLP is where a token's own vector is turned into something new, and where most of a layer's "

@@ -9,7 +9,7 @@ from gemma_viz.figures import attribution as draw_attribution
 from gemma_viz.figures import output as draw
 from gemma_viz.figures import sampling as draw_sampling
 from gemma_viz.stages.attribution import additions, split
-from gemma_viz.stages.output import both_ends, check_unembed, final_norm, predictions, sharpness, soft_cap
+from gemma_viz.stages.output import both_ends, check_unembed, final_norm, likeliest, predictions, sharpness, soft_cap
 from gemma_viz.stages.sampling import choice
 from gemma_viz.tokens import visible
 from gemma_viz.ui import live, panels, words, words_output
@@ -23,13 +23,13 @@ page = start_page(
     "After the last layer the stream is normalised once more and compared with a vector for every entry of the "
     "vocabulary. The products are the logits; a softmax makes probabilities of them.",
 )
-spec, here, selected = page.cap.model.spec, page.position, words.code(page.label)
+spec, here, selected = page.run.model.spec, page.position, words.code(page.label)
 
 
 def next_tokens() -> None:
     """The likeliest next tokens everywhere, and how surprising the real ones are."""
     with st.spinner("Predicting after every token of the prompt …"):
-        values = live.values(predictions, page.cap)
+        values = live.values(predictions, page.run)
     next_labels = [[visible(text) for text in row] for row in values.texts]
     st.markdown(
         f"The model predicts after every token, not only after the last. After {selected} the likeliest is "
@@ -37,7 +37,7 @@ def next_tokens() -> None:
         + (
             f"; what really comes next, {words.code(page.labels[here + 1])}, got "
             f"{words.percent(float(values.actual_probability[here]))} and rank {values.actual_rank[here]:,}."
-            if here < len(page.cap) - 1
+            if here < len(page.run) - 1
             else "."
         )
     )
@@ -56,7 +56,7 @@ def next_tokens() -> None:
     with right:
         panels.chart(draw.surprise(values, page.labels, here), key="surprise")
         st.markdown(words_output.mean_surprise(values, page.labels))
-    if len(page.cap) > draw.TOKENS_IN_BARS:
+    if len(page.run) > draw.TOKENS_IN_BARS:
         panels.chart(draw.surprise_over_text(values, page.labels, here), key="surprise_over_text")
 
 
@@ -64,13 +64,13 @@ def norm_and_projection() -> None:
     """What the final norm does, and the matrix that stands at both ends."""
     left, right = st.columns(2, gap="large")
     with left:
-        panels.chart(draw.norms(live.values(final_norm, page.cap), page.labels, here), key="norms")
+        panels.chart(draw.norms(live.values(final_norm, page.run), page.labels, here), key="norms")
     with right:
-        normed, unnormed = live.values(sharpness, page.cap, here)
+        normed, unnormed = live.values(sharpness, page.run, here)
         labels = [visible(normed.likeliest), visible(unnormed.likeliest)]
         st.markdown(f"**After {selected}**")
         st.markdown(words_output.without_the_final_norm(normed, unnormed, labels))
-        capped = live.values(soft_cap, page.cap, here)
+        capped = live.values(soft_cap, page.run, here)
         if capped is None:
             st.markdown("This model has no soft-cap: its logits are the products as they are.")
     if capped:
@@ -82,10 +82,10 @@ def norm_and_projection() -> None:
         panels.chart(draw.soft_cap(capped), key="soft_cap")
 
     st.subheader("One matrix at both ends" if spec.tied else "Two matrices")
-    typed = panels.typed_token(page.view, page.cap.model, "row", "Row of this word (empty: of the selected token)")
-    token = page.cap.tokens[here].id if typed is None else typed
-    name = words.code(visible(page.cap.model.token_text(token)))
-    ends = live.values(both_ends, page.cap, here, token)
+    typed = panels.typed_token(page.view, page.run.model, "row", "Row of this word (empty: of the selected token)")
+    token = page.run.tokens[here].id if typed is None else typed
+    name = words.code(visible(live.token_text(page.run.model, token)))
+    ends = live.values(both_ends, page.run, here, token)
     root = f" (√{spec.d_model:,})" if ends.scale == spec.embedding_scale else ""
     st.markdown(
         f"Where {name} stands in a text, its row of the embedding table times {ends.scale:.4g}{root} enters the "
@@ -115,7 +115,7 @@ def norm_and_projection() -> None:
         ).rename_axis("component"),
         key="both_ends",
     )
-    table, all_numbers = spec.vocab_size * spec.d_model, page.cap.model.n_parameters
+    table, all_numbers = spec.vocab_size * spec.d_model, page.run.model.n_parameters
     st.caption(f"The first {COMPONENTS_SHOWN} of {spec.d_model:,} components.")
     st.markdown(
         f"A matrix of {spec.vocab_size:,} rows of {spec.d_model:,} numbers is {table / 1e6:,.1f} million parameters, "
@@ -128,18 +128,18 @@ def from_logits_to_a_choice() -> None:
     """Sampling, step by step."""
     sampling = sampling_controls(page.view)
     try:
-        values = live.values(choice, page.cap, here, sampling)
+        values = live.values(choice, page.run, here, sampling)
     except SamplingError as error:
         st.warning(str(error))
         return
     labels = [visible(text) for text in values.texts]
     st.markdown(words_output.what_was_drawn(values, labels, sampling.seed))
     chosen = values.texts[values.chosen]
-    if here == len(page.cap) - 1:
+    if here == len(page.run) - 1:
         st.button(
             f"Put {labels[values.chosen]} at the end of the prompt",
             on_click=page.show_text,
-            args=(page.cap.text + chosen,),
+            args=(page.run.text + chosen,),
         )
     settings = {
         "the model": "the model",
@@ -167,20 +167,20 @@ def from_logits_to_a_choice() -> None:
 
 def where_a_logit_comes_from() -> None:
     """A logit as the sum of what every part of the model added to the stream."""
-    model, best = page.cap.model, page.cap.top_k(2, here)
+    model, best = page.run.model, live.values(likeliest, page.run, here, 2)
     left, right = st.columns(2, gap="large")
     with left:
         typed = panels.typed_token(page.view, model, "logit", "Logit of this word (empty: of the likeliest token)")
-        token = best.ids[0] if typed is None else typed
+        token = best[0] if typed is None else typed
         compared = page.view.toggle("compare", "Less the logit of another token")
     with right:
         other = None
         if compared:
             typed = panels.typed_token(page.view, model, "less", "The other word (empty: the likeliest other token)")
-            other = next(id for id in best.ids if id != token) if typed is None else typed
-    names = [visible(model.token_text(id)) for id in (token, other) if id is not None]
-    added = live.values_by_layer(additions, page.cap, "What each layer adds", here)
-    values = split(page.cap, here, added, token, other)
+            other = next(id for id in best if id != token) if typed is None else typed
+    names = [visible(live.token_text(model, id)) for id in (token, other) if id is not None]
+    added = live.values_by_layer(additions, page.run, "What each layer adds", here)
+    values = live.values(split, page.run, here, added, token, other)
     if not values.is_finite:
         st.warning(words.NO_NUMBERS)
         return
@@ -190,7 +190,7 @@ def where_a_logit_comes_from() -> None:
         f"norm's divisor held at what it is here, the logit of {words.code(names[0])}"
         + (f" less that of {words.code(names[1])}" if compared else "")
         + f" is a sum over the same parts. The largest is that of the {largest.name}: {largest.value:+.2f}. "
-        + words_output.added_up(values, spec.final_softcap is not None, str(model.dtype).removeprefix("torch."))
+        + words_output.added_up(values, spec.final_softcap is not None, model.dtype)
     )
     what = " less ".join(names) if compared else f"the logit of {names[0]}"
     left, right = st.columns([3, 2], gap="large")
@@ -220,11 +220,11 @@ title, draw_part = PARTS[shown]
 st.subheader(title)
 draw_part()
 
-panels.code(live.values(check_unembed, page.cap, here))
-scales = live.values(final_norm, page.cap)
+panels.code(live.values(check_unembed, page.run, here))
+scales = live.values(final_norm, page.run)
 panels.why(
     page.view,
-    page.cap,
+    page.run,
     here,
     text=f"The stream has grown through the layers, for {selected} to an RMS of "
     f"{words.size(scales.before[here])}; after the norm it is {words.size(scales.after[here])}. Logits grow with it, "

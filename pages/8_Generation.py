@@ -3,7 +3,6 @@
 import streamlit as st
 
 from gemma_viz.errors import SamplingError
-from gemma_viz.generation import generate
 from gemma_viz.stages.generation import check_generation, reuse
 from gemma_viz.tokens import visible
 from gemma_viz.ui import live, panels, words, words_generation
@@ -19,7 +18,7 @@ page = start_page(
     "The model predicts one token. To write a text, one token is drawn, put at the end, and everything runs again. "
     "Add tokens here, and walk through the longer text on all pages.",
 )
-cap = page.cap
+run = page.run
 
 st.subheader("What happens")
 actions, place, grown = st.container(), st.empty(), st.container()
@@ -34,36 +33,36 @@ with actions:
         st.button(f"Add {n_new} tokens", width="stretch", on_click=ask_for, args=(n_new,))
 
 if n_asked := asked_for():
-    tree, text, shown = continuations().begun(cap.text, cap.token_ids.tolist()), cap.text, ""
+    tree, text, shown = continuations().begun(run.text, run.token_ids), run.text, ""
     try:
-        for token in generate(cap, sampling, n_asked):
+        for token in live.generated(run, sampling, n_asked):
             shown += visible(token.piece)
-            place.markdown(f"{words.code(visible(cap.text) + shown)} …")
-            if (longer := cap.text + token.text) != text:  # not so while a character is not whole
-                ids = (*cap.token_ids.tolist(), *token.ids)
+            place.markdown(f"{words.code(visible(run.text) + shown)} …")
+            if (longer := run.text + token.text) != text:  # not so while a character is not whole
+                ids = (*run.token_ids, *token.ids)
                 tree = tree.grown(text, longer, ids, longer[len(text) :], token.probability)
                 text = longer
                 keep(tree)  # whatever ends the run, what it wrote stays
     except SamplingError as error:
         place.warning(str(error))
     else:
-        if text != cap.text:
+        if text != run.text:
             page.show_text(text)
             st.rerun()
-        place.info(words_generation.nothing_added(len(cap), cap.model.token_limit))
+        place.info(words_generation.nothing_added(len(run), run.model.token_limit))
 
-tree = continuations().begun(cap.text, cap.token_ids.tolist())
+tree = continuations().begun(run.text, run.token_ids)
 with grown:
     st.markdown(words_generation.how_to_go_on(tree))
-    continuation_tree(tree, cap.text, page.show_text, key="tree")
-if (here := tree.find(cap.text)) is not None and tree.nodes[here].ids != tuple(cap.token_ids.tolist()):
+    continuation_tree(tree, run.text, page.show_text, key="tree")
+if (here := tree.find(run.text)) is not None and tree.nodes[here].ids != run.token_ids:
     st.caption(
         "The tokens that were generated are not those that the tokenizer makes of the same text; all pages show the "
         "tokenizer's."
     )
 
 st.subheader("Keys and values are kept")
-st.markdown(words_generation.reuse(live.values(reuse, cap)))
+st.markdown(words_generation.reuse(live.values(reuse, run)))
 
-panels.code(live.values(check_generation, cap))
+panels.code(live.values(check_generation, run))
 end_page(page)

@@ -10,7 +10,7 @@ page = start_page(
     "and on a short text that comes with the app.",
     shows_change=False,
 )
-edits = change.asked_edits(page.view, page.cap.model)
+edits = change.asked_edits(page.view, page.run.model)
 n_changes = len(edits.changes)
 own = f"Your own change ({n_changes})" if n_changes else "Your own change"
 part = page.view.section("experiments", {"why": "Why is it there?", "own": own, "board": "All switches"})

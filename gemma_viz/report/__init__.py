@@ -7,7 +7,7 @@ under the stage's name; `blocks` says what their sections are made of, `document
 from collections.abc import Callable, Sequence
 
 from gemma_viz.capture import Capture
-from gemma_viz.embedded import Progress
+from gemma_viz.progress import Progress, report
 from gemma_viz.report import attention, embedding, generation, mlp, output, residual, rope, tokenization
 from gemma_viz.report.blocks import Section
 from gemma_viz.report.document import document
@@ -60,6 +60,11 @@ def walk(
         sections.append(SECTIONS[stage](subject))
     progress(1.0, "Written")
     return document(subject, sections)
+
+
+def walk_of(cap: Capture, position: int) -> str:
+    """The whole walk of a capture, saying how far it is to `gemma_viz.progress`."""
+    return walk(cap, position=position, progress=report)
 
 
 def _subject(cap: Capture, position: int, layers: Sequence[int], heads: Sequence[int]) -> Subject:

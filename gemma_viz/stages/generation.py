@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from gemma_viz.capture import Capture
-from gemma_viz.generation import next_logits
+from gemma_viz.generation import NewToken, drawn, next_logits
+from gemma_viz.sampling import Sampling
 from gemma_viz.stages import Check, check
 from gemma_viz.steps import greedy
 
@@ -26,6 +27,15 @@ class Reuse:
     seconds_alone: float
     seconds_whole: float
     bytes_kept: int
+
+
+def next_token(cap: Capture, n_before: int, sampling: Sampling) -> NewToken:
+    """One more token for a run that grew, token by token, from its first `n_before`: as `generation.generate` has it.
+
+    Raises SamplingError where the logits are not numbers.
+    """
+    ids = cap.token_ids.tolist()
+    return drawn(cap.model, cap.logits([-1])[0], ids, ids[n_before:], sampling)
 
 
 def reuse(cap: Capture) -> Reuse:

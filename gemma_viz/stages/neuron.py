@@ -3,6 +3,7 @@
 The shipped text, `gemma_viz/corpus.txt`, was written for this project and is under its licence, Apache 2.0.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -139,18 +140,22 @@ def strongest_in_piece(model: Model, ids: tuple[int, ...], edits: Edits = UNCHAN
     )
 
 
-def strongest_in_pieces(model: Model, pieces: list[StrongestInPiece], layer: int, neuron: int) -> tuple[Firing, ...]:
-    """The tokens of all pieces on which one neuron is strongest."""
+def shipped_texts(model: Model) -> tuple[tuple[str, ...], ...]:
+    """The texts of the tokens of every shipped piece."""
+    return tuple(tuple(model.token_text(id) for id in ids) for ids in shipped_pieces(model))
+
+
+def strongest_in_pieces(
+    pieces: Sequence[StrongestInPiece], texts: Sequence[Sequence[str]], layer: int, neuron: int
+) -> tuple[Firing, ...]:
+    """The tokens of all pieces on which one neuron is strongest. texts: of every piece, those of its tokens."""
     candidates = [
-        (float(activation), piece, int(position))
-        for piece in pieces
+        (float(activation), of_piece, int(position))
+        for piece, of_piece in zip(pieces, texts, strict=True)
         for activation, position in zip(piece.activations[layer, neuron], piece.positions[layer, neuron], strict=True)
     ]
     strongest = sorted(candidates, key=lambda candidate: -abs(candidate[0]))[:FIRINGS]
-    return tuple(
-        _firing([model.token_text(id) for id in piece.ids.tolist()], position, activation)
-        for activation, piece, position in strongest
-    )
+    return tuple(_firing(of_piece, position, activation) for activation, of_piece, position in strongest)
 
 
 def _strongest(act: Tensor) -> tuple[Tensor, Tensor]:
@@ -160,7 +165,7 @@ def _strongest(act: Tensor) -> tuple[Tensor, Tensor]:
     return by_neuron.gather(1, positions), positions
 
 
-def _firing(texts: list[str], position: int, activation: float) -> Firing:
+def _firing(texts: Sequence[str], position: int, activation: float) -> Firing:
     before = texts[max(0, position - CONTEXT) : position]
     after = texts[position + 1 : position + 1 + CONTEXT]
     return Firing("".join(before), texts[position], "".join(after), activation)

@@ -136,6 +136,11 @@ def predictions(cap: Capture, k: int = 10) -> Predictions:
     )
 
 
+def likeliest(cap: Capture, position: int, k: int) -> tuple[int, ...]:
+    """The ids of the likeliest tokens after one, the likeliest first."""
+    return cap.top_k(k, position).ids
+
+
 def final_norm(cap: Capture) -> FinalNorm:
     """RMS of the stream on both sides of the final norm."""
     return FinalNorm(to_numpy(rms(cap.resid_post(-1))), to_numpy(rms(cap.final_norm())))

@@ -10,11 +10,10 @@ from typing import Any
 
 import streamlit as st
 
-from gemma_viz.capture import Capture
 from gemma_viz.edits import UNCHANGED, Edits
+from gemma_viz.engine.keys import PatchKey
 from gemma_viz.errors import EditsError
-from gemma_viz.model import Model
-from gemma_viz.patching import Patch
+from gemma_viz.stages.described import ModelCard
 from gemma_viz.tokens import visible
 from gemma_viz.ui import live, words, words_edits
 from gemma_viz.ui.view import View
@@ -22,7 +21,7 @@ from gemma_viz.ui.view import View
 OTHER_PROMPT = "The capital of Italy is"
 
 
-def asked_edits(view: View, model: Model) -> Edits:
+def asked_edits(view: View, model: ModelCard) -> Edits:
     """The edits in the address; none, with a note, where they cannot be."""
     try:
         return _edits_in_address(view, model)
@@ -31,7 +30,7 @@ def asked_edits(view: View, model: Model) -> Edits:
         return UNCHANGED
 
 
-def with_field(view: View, model: Model, field: str, new: Callable[[Any], Any]) -> str | None:
+def with_field(view: View, model: ModelCard, field: str, new: Callable[[Any], Any]) -> str | None:
     """The edits in the address with one field changed, as the address has them; what could not be there is dropped.
 
     new: what the field becomes, from what it is
@@ -43,7 +42,7 @@ def with_field(view: View, model: Model, field: str, new: Callable[[Any], Any]) 
     return replace(edits, **{field: new(getattr(edits, field))}).to_text() or None
 
 
-def _edits_in_address(view: View, model: Model) -> Edits:
+def _edits_in_address(view: View, model: ModelCard) -> Edits:
     edits = Edits.from_text(view.params.get("edits", ""))
     edits.check(model.spec)
     return edits
@@ -59,7 +58,7 @@ def patch_text(kind: str, layer: int, position: int, head: int | None = None) ->
     return "-".join(str(part) for part in (kind, layer, position, head) if part is not None)
 
 
-def asked_patch(view: View, model: Model) -> Patch | None:
+def asked_patch(view: View, model: ModelCard) -> PatchKey | None:
     """The patch in the address; none, with a note, where it cannot be."""
     text = view.params.get("patch")
     if not text:
@@ -68,7 +67,7 @@ def asked_patch(view: View, model: Model) -> Patch | None:
     try:
         layer, position, *head = map(int, numbers)
         source = live.capture(model, view.kept_text("other", OTHER_PROMPT))
-        return Patch(source, kind, layer, position, *head)  # type: ignore[arg-type]
+        return live.patch(source, kind, layer, position, *head)
     except EditsError as error:
         view.note(f"{words.literal(visible(str(error)))} Shown is the run without it.")
     except (TypeError, ValueError):
@@ -78,13 +77,13 @@ def asked_patch(view: View, model: Model) -> Patch | None:
     return None
 
 
-def banner(view: View, cap: Capture) -> None:
+def banner(view: View, run: live.Run) -> None:
     """Say that the page shows a changed model, with the way back; nothing where it does not."""
-    if cap.edits == UNCHANGED and cap.patch is None:
+    if run.edits == UNCHANGED and run.patch is None:
         return
-    changes = [words_edits.described(cap.edits)] if cap.edits != UNCHANGED else []
-    if cap.patch:
-        changes.append(words_edits.patched(cap.patch))
+    changes = [words_edits.described(run.edits)] if run.edits != UNCHANGED else []
+    if run.patch:
+        changes.append(words_edits.patched(run.patch))
     with st.container(border=True, key="change"):
         st.markdown(
             f":material/science: **The model is changed in this view:** {'; '.join(changes)}. Every number on this "

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from gemma_viz.capture import Capture
 from gemma_viz.checkpoints import label, offered_models
 from gemma_viz.edits import UNCHANGED, Edits
 from gemma_viz.figures.comparison import pair_label
@@ -42,14 +41,14 @@ class Compared:
     """Two runs. left is of the visitor's prompt; names: what they are called, in a few words of plain text"""
 
     kind: str
-    left: Capture
-    right: Capture
+    left: live.Run
+    right: live.Run
     names: tuple[str, str]
 
     @property
     def is_one_model(self) -> bool:
         """Whether both runs are by the same weights, changed or not."""
-        return self.left.model is self.right.model
+        return self.left.model == self.right.model
 
     def pair_labels(self, pairs: Sequence[tuple[int | None, int | None]]) -> list[str]:
         """Names of tokens that stand under each other, from their positions; None where there is none."""
@@ -74,7 +73,7 @@ def choose(page: Page) -> Compared | None:
 
     A change that the address holds is what is compared unless it says otherwise.
     """
-    asked = change.asked_edits(page.view, page.cap.model)
+    asked = change.asked_edits(page.view, page.run.model)
     kinds = list(KINDS) if asked == UNCHANGED else sorted(KINDS, key=lambda kind: kind != "edits")
     left, right = st.columns([1, 2], gap="large")
     with left:
@@ -87,8 +86,8 @@ def choose(page: Page) -> Compared | None:
 
 def _with_other_prompt(page: Page) -> Compared:
     text = page.view.text("other", "Other prompt", change.OTHER_PROMPT)
-    other = live.capture(page.cap.model, text)
-    return Compared("prompt", page.cap, other, ("this prompt", "the other prompt"))
+    other = live.capture(page.run.model, text)
+    return Compared("prompt", page.run, other, ("this prompt", "the other prompt"))
 
 
 def _with_edits(page: Page, asked: Edits) -> Compared:
@@ -101,17 +100,17 @@ def _with_edits(page: Page, asked: Edits) -> Compared:
     second = page.view.choice("second_edits", "Change", list(changes), format_func=name)
     first = page.view.choice("first_edits", "Beside", list(every), format_func=name)
     page.view.page_link("pages/9_Experiments.py", "Put together a change of your own", icon=":material/science:")
-    base, changed = (live.edited(page.cap, every[text]) if text else page.cap for text in (first, second))
+    base, changed = (live.edited(page.run, every[text]) if text else page.run for text in (first, second))
     first_name, second_name = (f"“{name(text)}”" if text else name(text) for text in (first, second))
     return Compared("edits", base, changed, (first_name, second_name))
 
 
 def _with_other_model(page: Page) -> Compared | None:
-    own = page.cap.model.name
+    own = page.run.model.name
     others = [name for name in offered_models() if name != own]
     if not others:
         st.info(NO_OTHER_MODEL, icon=":material/info:")
         return None
     name = page.view.choice("other_model", "Other model", others, format_func=label)
-    other = live.capture(live.model(name), page.cap.text)
-    return Compared("model", page.cap, other, (label(own), label(name)))
+    other = live.capture(live.model(name), page.run.text)
+    return Compared("model", page.run, other, (label(own), label(name)))

@@ -7,8 +7,8 @@ from typing import Any
 import streamlit as st
 
 from gemma_viz.edits import RANGES, UNCHANGED, WEIGHT_BITS, Edits
-from gemma_viz.model import Model
 from gemma_viz.spec import ModelSpec
+from gemma_viz.stages.described import ModelCard
 from gemma_viz.ui import change, words_edits
 from gemma_viz.ui.view import View
 from gemma_viz.ui.words import size
@@ -192,7 +192,7 @@ def lacking(spec: ModelSpec, field: str) -> str | None:
     return None if has(spec) else what
 
 
-def edit_controls(view: View, model: Model, edits: Edits) -> None:
+def edit_controls(view: View, model: ModelCard, edits: Edits) -> None:
     """Draw the controls. edits: what the address holds."""
     titles = {}
     for name, group in GROUPS.items():
@@ -215,7 +215,7 @@ def edit_controls(view: View, model: Model, edits: Edits) -> None:
         st.caption(f"{model.spec.family} has no {', and no '.join(missing)}.")
 
 
-def changes_and_undo(view: View, model: Model, edits: Edits) -> None:
+def changes_and_undo(view: View, model: ModelCard, edits: Edits) -> None:
     """What is changed, each change with the way back, and all of them at once."""
     with st.container(horizontal=True, key="changes"):
         for field, value in edits.changes.items():
@@ -236,7 +236,7 @@ def changes_and_undo(view: View, model: Model, edits: Edits) -> None:
 class _Controls:
     """Controls that are bound to single fields of the edits in the address."""
 
-    def __init__(self, view: View, model: Model, edits: Edits) -> None:
+    def __init__(self, view: View, model: ModelCard, edits: Edits) -> None:
         self.view, self.model, self.edits = view, model, edits
 
     def small(self, field: str) -> None:
@@ -351,5 +351,5 @@ class _Controls:
         self.view.control("edits", f"{field} {domain}", widget, text_of, **options)
 
 
-def _set(view: View, model: Model, field: str, new: Callable[[Any], Any]) -> None:
+def _set(view: View, model: ModelCard, field: str, new: Callable[[Any], Any]) -> None:
     view.set(edits=change.with_field(view, model, field, new))

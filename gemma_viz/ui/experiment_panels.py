@@ -48,7 +48,7 @@ SUGGESTIONS = (
 
 def why_is_it_there(page: Page) -> None:
     """A why-question: a guess first, then what happens."""
-    offered = presets(page.cap.model.spec)
+    offered = presets(page.run.model.spec)
     name = page.view.choice(
         "why",
         "Question",
@@ -88,11 +88,11 @@ def _ask(page: Page, preset: Preset) -> None:
 
 
 def _answer(page: Page, preset: Preset, guess: str) -> None:
-    cap, position = page.cap, page.position
-    baseline = live.values(outcome, cap, UNCHANGED, position)
+    run, position = page.run, page.position
+    baseline = live.values(outcome, run, UNCHANGED, position)
     names, edits = zip(*preset.changes.values(), strict=True)
     with st.spinner("Running the prompt again with this change …"):
-        outcomes = [live.values(outcome, cap, change, position) for change in edits]
+        outcomes = [live.values(outcome, run, change, position) for change in edits]
     result = preset.result(outcomes)
     with st.container(border=True, key="verdict"):
         st.markdown(said.verdict(preset, guess, result))
@@ -123,8 +123,8 @@ def _answer(page: Page, preset: Preset, guess: str) -> None:
 
 def your_own_change(page: Page, edits: Edits) -> None:
     """Controls for everything, and what comes out. edits: what the address holds."""
-    view, cap, position = page.view, page.cap, page.position
-    edit_controls(view, cap.model, edits)
+    view, run, position = page.view, page.run, page.position
+    edit_controls(view, run.model, edits)
     st.subheader("What is changed")
     if edits == UNCHANGED:
         st.markdown(
@@ -134,9 +134,9 @@ def your_own_change(page: Page, edits: Edits) -> None:
             for suggestion in SUGGESTIONS:
                 st.button(words_edits.described(suggestion), on_click=change.store_edits, args=(view, suggestion))
         return
-    changes_and_undo(view, cap.model, edits)
+    changes_and_undo(view, run.model, edits)
     name = words_edits.described(edits)
-    baseline, after = (live.values(outcome, cap, some, position) for some in (UNCHANGED, edits))
+    baseline, after = (live.values(outcome, run, some, position) for some in (UNCHANGED, edits))
     st.subheader("What comes out")
     _cards(baseline, after)
     st.markdown(said.in_numbers(after, baseline, name))
@@ -174,9 +174,9 @@ def _cards(before: Outcome, after: Outcome) -> None:
 
 def _both_runs(page: Page, edits: Edits) -> None:
     """Next tokens and the stream's scale in both runs."""
-    values = live.comparison(page.cap, edits, page.position)
+    values = live.comparison(page.run, edits, page.position)
     labels = [visible(token) for token in values.texts]
-    before, after = (live.values(stream_scales, run, page.position) for run in (page.cap, live.edited(page.cap, edits)))
+    before, after = (live.values(stream_scales, run, page.position) for run in (page.run, live.edited(page.run, edits)))
     left, right = st.columns(2, gap="large")
     with left:
         figure = draw_output.side_by_side(values, labels, "the changed model", "The next token, before and after")
@@ -190,7 +190,7 @@ def _both_runs(page: Page, edits: Edits) -> None:
 
 def _shipped_losses(page: Page, each: Sequence[Edits]) -> list[list[Floats]]:
     """For some changes the losses of every piece of the shipped text; what is done stays, whenever one leaves."""
-    model = page.cap.model
+    model = page.run.model
     n = len(live.values(shipped_pieces, model))
     calls = [(model, piece, edits) for edits in each for piece in range(n)]
     found = live.values_of_each(piece_losses, calls, "Measuring the loss on the shipped text: piece")
@@ -213,11 +213,11 @@ def _open_as_own(page: Page, edits: Edits) -> None:
 
 def all_switches(page: Page) -> None:
     """Every single change, one after another, sorted by damage."""
-    cap, position = page.cap, page.position
-    baseline = live.values(outcome, cap, UNCHANGED, position)
-    tried = switches(cap.model.spec)
+    run, position = page.run, page.position
+    baseline = live.values(outcome, run, UNCHANGED, position)
+    tried = switches(run.model.spec)
     found = live.values_of_each(
-        outcome, [(cap, switch.edits, position) for switch in tried], "Trying every switch on the prompt:"
+        outcome, [(run, switch.edits, position) for switch in tried], "Trying every switch on the prompt:"
     )
     order = sorted(range(len(tried)), key=lambda i: -found[i].damage)
     tried, outcomes = tuple(tried[i] for i in order), [found[i] for i in order]

@@ -1,202 +1,254 @@
-"""Models and captures that the pages of all visitors share, and what is shown while they are made."""
+"""What pages ask the engine for, and what is shown while they wait."""
 
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NoReturn, TypeVar, cast
 
 import streamlit as st
 
-from gemma_viz.capture import Capture
-from gemma_viz.checkpoints import EMBEDDED, label, load
+from gemma_viz.attention import AttentionRule
+from gemma_viz.checkpoints import EMBEDDED, label
 from gemma_viz.edits import UNCHANGED, Edits
-from gemma_viz.errors import EditsError, GemmaVizError, TextError
-from gemma_viz.model import Model
-from gemma_viz.patching import Patch
+from gemma_viz.engine import Engine, Ticket, wire
+from gemma_viz.engine.keys import CaptureKey, ModelKey, PatchKey, Request
+from gemma_viz.engine.local import LocalEngine
+from gemma_viz.errors import EditsError, EngineError, GemmaVizError, TextError
+from gemma_viz.generation import NewToken
+from gemma_viz.patching import PatchKind, check_place
+from gemma_viz.sampling import Sampling
+from gemma_viz.stages.described import Described, ModelCard, card, described, token_texts
+from gemma_viz.stages.generation import next_token
 from gemma_viz.stages.output import Comparison, compare
+from gemma_viz.tokens import Token
 
 T = TypeVar("T")
 
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.05
 PROGRESS_AFTER_SECONDS = 0.5
-CAPTURES_KEPT = 8
-VALUES_KEPT = 1000
+_VISITOR = "_visitor"
+_STOPPED = "_stopped"
 
 
-@dataclass
-class Loading:
-    """A checkpoint on its way into memory, in a thread of its own so that every visitor sees how far it is."""
+@dataclass(frozen=True)
+class Run:
+    """A run of a model over a text, as pages know it: its tokens, not its values.
 
-    share: float = 0.0
-    what: str = "Starting"
-    model: Model | None = None
-    error: Exception | None = None
+    key: CaptureKey, how the engine makes it; model: ModelCard
+    """
 
-    def run(self, name: str) -> None:
-        try:
-            self.model = load(name, progress=self.report)
-        except Exception as error:  # whatever it is, it belongs to the visitors who wait, not to this thread
-            self.error = error
+    key: CaptureKey
+    model: ModelCard
+    about: Described = field(repr=False)
 
-    def report(self, share: float, what: str) -> None:
-        self.share, self.what = share, what
-        print(f"[gemma-viz] {share:4.0%}  {what}", flush=True)
+    def __len__(self) -> int:
+        return len(self.about.tokens)
+
+    @property
+    def text(self) -> str:
+        """What the tokens make together."""
+        return self.about.text
+
+    @property
+    def tokens(self) -> tuple[Token, ...]:
+        """The tokens, with their places in the text."""
+        return self.about.tokens
+
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        """Their ids."""
+        return tuple(token.id for token in self.tokens)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The tokens as a person can read them."""
+        return tuple(token.label for token in self.tokens)
+
+    @property
+    def edits(self) -> Edits:
+        """What is changed in the model."""
+        return self.key.edits
+
+    @property
+    def patch(self) -> PatchKey | None:
+        """The value of another run that this one takes over."""
+        return self.key.patch
+
+    @property
+    def rules(self) -> tuple[AttentionRule, ...]:
+        """How each layer attends."""
+        return self.about.rules
 
 
 @st.cache_resource(show_spinner=False)
-def _loadings() -> dict[str, Loading]:
-    return {}
+def engine() -> Engine:
+    """The engine of this process, shared between visitors."""
+    return LocalEngine()
 
 
-@st.cache_resource(show_spinner=False)
-def _lock() -> threading.Lock:
-    return threading.Lock()
-
-
-def model(name: str) -> Model:
+def model(name: str) -> ModelCard:
     """The model of this name, loaded once for all visitors.
 
     Shows progress; stops the page with a sentence on failure.
     """
-    with _lock():
-        loading = _loadings().get(name)
-        if loading is None:
-            loading = _loadings()[name] = Loading()
-            threading.Thread(target=loading.run, args=(name,), daemon=True).start()
-    _wait_for(loading, name)
-    if loading.error:
-        with _lock():
-            _loadings().pop(name, None)  # so that opening the page again tries again
-        _refuse(loading.error)
-    assert loading.model is not None
-    return loading.model
-
-
-def _wait_for(loading: Loading, name: str) -> None:
+    opening = engine().open(name)
     place = st.empty()  # also where nothing is waited for, so that the rest of the page keeps its place
     first = " The first start unpacks it, which takes some ten seconds." if name == EMBEDDED else ""
-    while loading.model is None and loading.error is None:
-        place.progress(loading.share, f"Loading {label(name)}.{first} {loading.what} …")
+    while not opening.is_over:
+        place.progress(opening.share, f"Loading {label(name)}.{first} {opening.what} …")
         time.sleep(POLL_SECONDS)
     place.empty()
+    if isinstance(opening.error, GemmaVizError):
+        _refuse(opening.error)
+    if opening.error:
+        raise opening.error
+    return values(card, ModelKey(name))
 
 
-def _refuse(error: Exception) -> None:
-    if not isinstance(error, GemmaVizError):
-        raise error
-    st.error(str(error), icon=":material/error:")
-    st.stop()
-
-
-def _same_model(model: Model) -> tuple[str, int]:
-    return model.name, id(model)
-
-
-def _same_capture(cap: Capture) -> tuple[Any, ...]:
-    # One text can be several token sequences: see Model.capture_ids.
-    patched = _same_patch(cap.patch) if cap.patch else None
-    return _same_model(cap.model), cap.text, cap.token_ids.numpy().tobytes(), cap.edits.to_text(), patched
-
-
-def _same_patch(patch: Patch) -> tuple[Any, ...]:
-    return _same_capture(patch.source), patch.kind, patch.layer, patch.position, patch.head
-
-
-# How to tell whether two arguments are the same; Streamlit would look into every tensor.
-SAME: dict[Any, Callable[[Any], Any]] = {
-    Model: _same_model,
-    Capture: _same_capture,
-    Patch: _same_patch,
-    Edits: Edits.to_text,
-}
-
-
-@st.cache_resource(show_spinner=False, max_entries=CAPTURES_KEPT, hash_funcs=SAME)
-def _capture(model: Model, text: str, edits: Edits, patch: Patch | None) -> Capture:
-    recent = _recent_captures(model)
-    cap = model.capture(text, edits, tuple(recent), patch)
-    recent.append(cap)
-    return cap
-
-
-@st.cache_resource(show_spinner=False, hash_funcs=SAME)
-def _recent_captures(model: Model) -> deque[Capture]:
-    """The texts that were run last: a new one may begin like one of them."""
-    return deque(maxlen=CAPTURES_KEPT)
-
-
-def capture(model: Model, text: str, edits: Edits = UNCHANGED, patch: Patch | None = None) -> Capture:
-    """The capture of a text, shared between visitors. Stops the page with a sentence if the text cannot be run."""
+def capture(model: ModelCard, text: str, edits: Edits = UNCHANGED, patch: PatchKey | None = None) -> Run:
+    """The run of a model over a text. Stops the page with a sentence if the text cannot be run."""
     try:
-        with st.spinner(f"Running {label(model.name)} over the prompt …"):
-            return _capture(model, text, edits, patch)
+        return _run(CaptureKey(model.name, text, edits=edits, patch=patch), model)
     except (TextError, EditsError) as error:
-        st.error(str(error), icon=":material/error:")
-        st.stop()
+        _refuse(error)
 
 
-@st.cache_resource(show_spinner=False, max_entries=CAPTURES_KEPT, hash_funcs=SAME)
-def _edited(cap: Capture, edits: Edits) -> Capture:
-    return cap.again(edits)
+def edited(run: Run, edits: Edits) -> Run:
+    """The run of the same text with steps left out or changed.
 
-
-def edited(cap: Capture, edits: Edits) -> Capture:
-    """The capture of the same text with steps left out or changed, shared between visitors.
-
-    What is changed in the capture already stays so. Stops the page with a sentence where the two do not go together.
+    What is changed in the run already stays so. Stops the page with a sentence where the two do not go together.
     """
     try:
-        with st.spinner("Running the prompt again with this change …"):
-            return _edited(cap, cap.edits.also(edits))
+        return _run(replace(run.key, edits=run.edits.also(edits)), run.model)
     except EditsError as error:
         st.info(str(error), icon=":material/info:")
         st.stop()
 
 
-@st.cache_resource(show_spinner=False, max_entries=CAPTURES_KEPT, hash_funcs=SAME)
-def _with_token(cap: Capture, position: int, id: int) -> Capture:
-    return cap.model.capture_ids(cap.ids_with(position, id), cap.edits, cap.patch)
+def patch(source: Run, kind: str, layer: int, position: int, head: int | None = None) -> PatchKey:
+    """A value of a run, to be taken over by another. Raises EditsError where the run has no such value."""
+    check_place(source.model.spec, len(source), kind, layer, position, head)
+    return PatchKey(source.key, cast(PatchKind, kind), layer, position, head)
 
 
-def with_token(cap: Capture, position: int, id: int) -> Capture:
-    """The capture of a prompt in which one token is replaced by another."""
-    with st.spinner("Running the changed prompt …"):
-        return _with_token(cap, position, id)
+def with_token(run: Run, position: int, id: int) -> Run:
+    """The run of a prompt in which one token is replaced by another."""
+    ids = list(run.token_ids)
+    ids[position] = id
+    return _run(replace(run.key, text="", ids=tuple(ids)), run.model)
 
 
-@st.cache_data(show_spinner=False, max_entries=VALUES_KEPT, hash_funcs=SAME)
-def _values(name: str, _function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
-    return _function(*arguments)
+def generated(run: Run, sampling: Sampling, n_tokens: int) -> Iterator[NewToken]:
+    """Tokens that are added to a run's text one by one, as `gemma_viz.generation.generate` does."""
+    longer = run.key
+    for _ in range(min(n_tokens, run.model.token_limit - len(run))):
+        token = values(next_token, longer, len(run), sampling)
+        yield token
+        if token.is_end:
+            return
+        longer = replace(run.key, text="", ids=(*run.token_ids, *token.ids))
+
+
+def token_text(model: ModelCard, id: int) -> str:
+    """What a token adds to a text."""
+    return values(token_texts, model, (id,))[0]
+
+
+def comparison(run: Run, edits: Edits, position: int) -> Comparison:
+    """The prompt run again with steps left out or changed."""
+    return values(compare, run, edited(run, edits), position)
 
 
 def values(function: Callable[..., T], *arguments: Any) -> T:
-    """What a stage function gives, remembered by its arguments."""
-    return _values(f"{function.__module__}.{function.__qualname__}", function, arguments)
+    """What a function of `gemma_viz.stages` gives; runs and models stand for captures and models."""
+    return values_of_each(function, [arguments], "Running the model")[0]
 
 
-def values_by_layer(function: Callable[..., T], cap: Capture, what: str, *arguments: Any) -> list[T]:
+def values_by_layer(function: Callable[..., T], run: Run, what: str, *arguments: Any) -> list[T]:
     """What a stage function gives for each layer; of long work the progress is shown.
 
-    function: called with the capture, the layer and the arguments
+    function: called with the run, the layer and the arguments
     """
-    layers = range(cap.model.spec.n_layers)
-    return values_of_each(function, [(cap, layer, *arguments) for layer in layers], f"{what}: layer")
+    layers = range(run.model.spec.n_layers)
+    return values_of_each(function, [(run, layer, *arguments) for layer in layers], f"{what}: layer")
 
 
 def values_of_each(function: Callable[..., T], calls: Sequence[tuple[Any, ...]], what: str) -> list[T]:
-    """What a stage function gives for each of some arguments; of long work the progress is shown."""
+    """What a stage function gives for each of some arguments; of long work the progress is shown.
+
+    Raises what the function raises. Stops the page with a sentence where there is no answer.
+    """
+    request = Request(_name(function), tuple(tuple(map(_key, arguments)) for arguments in calls))
+    name = wire.digest(request)
+    if _is_stopped(name):
+        st.info("Stopped. Change something, or run it again.", icon=":material/stop_circle:")
+        st.button("Run it again")
+        st.stop()
+    try:
+        ticket = engine().submit(request, _visitor())
+        _wait(ticket, what, name, len(calls))
+        return ticket.result()
+    except EngineError as error:
+        st.warning(str(error), icon=":material/hourglass_top:")
+        st.stop()
+
+
+def _run(key: CaptureKey, model: ModelCard) -> Run:
+    return Run(key, model, values(described, key))
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}:{function.__qualname__}"
+
+
+def _key(argument: Any) -> Any:
+    """What stands for a run or a model in a request."""
+    if isinstance(argument, Run):
+        return argument.key
+    return ModelKey(argument.name) if isinstance(argument, ModelCard) else argument
+
+
+def _visitor() -> str:
+    """A name for this session, of no meaning outside."""
+    name: str = st.session_state.setdefault(_VISITOR, uuid.uuid4().hex)
+    return name
+
+
+def _wait(ticket: Ticket, what: str, name: bytes, n: int) -> None:
+    """Wait, and say for what: how many come first, or how far it is. Whatever ends the page ends the waiting."""
     start, place = time.monotonic(), st.empty()
-    found = []
-    for done, arguments in enumerate(calls):
-        if time.monotonic() - start > PROGRESS_AFTER_SECONDS:
-            place.progress(done / len(calls), f"{what} {done} of {len(calls)} …")
-        found.append(values(function, *arguments))
+    bar = None
+    try:
+        while not ticket.wait(POLL_SECONDS):
+            if bar is None and time.monotonic() - start > PROGRESS_AFTER_SECONDS:
+                with place.container(horizontal=True, vertical_alignment="center"):
+                    bar = st.empty()
+                    st.button("Stop", key=f"stop_{name.hex()}", on_click=_stop, args=(name,))
+            if bar is not None:
+                bar.progress(ticket.share, _said(ticket, what, n))
+    finally:
+        ticket.cancel()
     place.empty()
-    return found
 
 
-def comparison(cap: Capture, edits: Edits, position: int) -> Comparison:
-    """The prompt run again with steps left out or changed."""
-    return values(compare, cap, edited(cap, edits), position)
+def _said(ticket: Ticket, what: str, n: int) -> str:
+    if ahead := ticket.ahead:
+        return f"Waiting for the model: {'one person is' if ahead == 1 else f'{ahead} people are'} before you …"
+    if ticket.what:
+        return f"{ticket.what} …"
+    return f"{what} {int(ticket.share * n)} of {n} …" if n > 1 else f"{what} …"
+
+
+def _stop(name: bytes) -> None:
+    """Do not ask for this in the next run of the page, from a callback."""
+    st.session_state[_STOPPED] = name
+
+
+def _is_stopped(name: bytes) -> bool:
+    return bool(st.session_state.pop(_STOPPED, None) == name)
+
+
+def _refuse(error: Exception) -> NoReturn:
+    st.error(str(error), icon=":material/error:")
+    st.stop()

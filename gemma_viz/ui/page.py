@@ -5,7 +5,6 @@ from pathlib import Path
 
 import streamlit as st
 
-from gemma_viz.capture import Capture
 from gemma_viz.checkpoints import label, offered_models
 from gemma_viz.edits import UNCHANGED
 from gemma_viz.notice import notice
@@ -61,27 +60,27 @@ MODEL_DEPENDENT = (
 class Page:
     """What a page is about.
 
-    view: View; cap: Capture of the visitor's prompt
+    view: View; run: Run of the visitor's prompt
     position: int, the selected token; labels: tuple of str, the tokens as a person can read them
     """
 
     view: View
-    cap: Capture
+    run: live.Run
     position: int
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The tokens as a person can read them."""
-        return tuple(token.label for token in self.cap.tokens)
+        return self.run.labels
 
     @property
     def label(self) -> str:
         """The selected token."""
-        return self.cap.tokens[self.position].label
+        return self.run.tokens[self.position].label
 
     def choose_token(self, position: int) -> None:
         """Select another token, from a callback."""
-        last = len(self.cap) - 1
+        last = len(self.run) - 1
         self.view.set(**dict.fromkeys(TOKEN_DEPENDENT), token=None if position == last else str(position))
 
     def show_text(self, text: str) -> None:
@@ -90,11 +89,11 @@ class Page:
 
     def choose_layer(self) -> int:
         """The layer control, the same on every page that has one."""
-        return self.view.integer("layer", "Layer", 0, self.cap.model.spec.n_layers - 1, default=0)
+        return self.view.integer("layer", "Layer", 0, self.run.model.spec.n_layers - 1, default=0)
 
     def choose_head(self) -> int:
         """The head control, the same on every page that has one."""
-        return self.view.integer("head", "Head", 0, self.cap.model.spec.n_heads - 1, default=0, resets=("heads",))
+        return self.view.integer("head", "Head", 0, self.run.model.spec.n_heads - 1, default=0, resets=("heads",))
 
 
 def start_page(title: str, summary: str, shows_change: bool = True) -> Page:
@@ -111,20 +110,20 @@ def start_page(title: str, summary: str, shows_change: bool = True) -> Page:
     st.markdown(summary)
     model = live.model(name)
     edits = change.asked_edits(view, model) if shows_change else UNCHANGED
-    cap = live.capture(model, prompt, edits, change.asked_patch(view, model) if shows_change else None)
-    change.banner(view, cap)
-    page = Page(view, cap, view.whole_number("token", 0, len(cap) - 1, default=len(cap) - 1))
+    run = live.capture(model, prompt, edits, change.asked_patch(view, model) if shows_change else None)
+    change.banner(view, run)
+    page = Page(view, run, view.whole_number("token", 0, len(run) - 1, default=len(run) - 1))
     _strip(page)
     return page
 
 
 def end_page(page: Page) -> None:
     """Draw what every page ends with."""
-    model = page.cap.model
+    model = page.run.model
     st.divider()
     st.caption(
         f"{label(model.name)} · {model.spec.family} · {model.n_parameters / 1e6:,.0f} million parameters · "
-        f"{str(model.dtype).removeprefix('torch.')} on {model.device.type} · every number is from this model's run "
+        f"{model.dtype} on {model.device} · every number is from this model's run "
         "on this prompt"
     )
     with st.expander("Licence, and the Gemma terms that apply to the weights"):
@@ -173,6 +172,6 @@ def _steps(view: View, title: str, model: str) -> None:
 
 
 def _strip(page: Page) -> None:
-    token_strip(page.cap.tokens, page.cap.model.vocabulary, page.position, page.choose_token, key="tokens")
-    shown = page.cap.tokens[page.position]
-    st.caption(f"Selected: token {page.position} of {len(page.cap)}, id {shown.id:,}. Arrow keys move it.")
+    token_strip(page.run.tokens, page.run.about.beside, page.position, page.choose_token, key="tokens")
+    shown = page.run.tokens[page.position]
+    st.caption(f"Selected: token {page.position} of {len(page.run)}, id {shown.id:,}. Arrow keys move it.")

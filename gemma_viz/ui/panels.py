@@ -6,14 +6,13 @@ from collections.abc import Callable
 import plotly.graph_objects as go
 import streamlit as st
 
-from gemma_viz.capture import Capture
 from gemma_viz.edits import Edits
 from gemma_viz.errors import SeveralTokens
 from gemma_viz.figures import export
 from gemma_viz.figures import output as draw
 from gemma_viz.figures.style import without_title
-from gemma_viz.model import Model
 from gemma_viz.stages import Check
+from gemma_viz.stages.described import ModelCard
 from gemma_viz.stages.embedding import token_of_word
 from gemma_viz.tokens import visible
 from gemma_viz.ui import live, words
@@ -76,11 +75,11 @@ def code(check: Check) -> None:
     st.markdown(f"Run just now on this prompt: `{check.call}` gave {check.result}, {verdict}.")
 
 
-def typed_token(view: View, model: Model, name: str, label: str) -> int | None:
+def typed_token(view: View, model: ModelCard, name: str, label: str) -> int | None:
     """A box for a word; the id of its token, or None where none is typed or it is several tokens, which is said."""
     asked = view.text(name, label, "").strip()
     try:
-        return token_of_word(model, asked) if asked else None
+        return live.values(token_of_word, model, asked) if asked else None
     except SeveralTokens as several:
         several_tokens(several)
         return None
@@ -94,7 +93,7 @@ def several_tokens(error: SeveralTokens) -> None:
     )
 
 
-def why(view: View, cap: Capture, position: int, *, text: str, edits: Edits, without: str) -> bool:
+def why(view: View, run: live.Run, position: int, *, text: str, edits: Edits, without: str) -> bool:
     """Why the step is there: an explanation, and a switch that leaves the step out and shows what becomes of it.
 
     without: what `edits` leave out, in a sentence. Returns whether it is left out now.
@@ -103,7 +102,7 @@ def why(view: View, cap: Capture, position: int, *, text: str, edits: Edits, wit
     st.markdown(text)
     if not view.toggle("off", f"Leave out {without} and run this prompt again"):
         return False
-    values = live.comparison(cap, edits, position)
+    values = live.comparison(run, edits, position)
     labels = [visible(token) for token in values.texts]
     st.markdown(words.what_happened(values, labels, without))
     chart(draw.side_by_side(values, labels, f"without {without}"), key="what_if")
@@ -114,9 +113,9 @@ def why(view: View, cap: Capture, position: int, *, text: str, edits: Edits, wit
     return True
 
 
-def changed_prediction(cap: Capture, position: int, edits: Edits, change: str) -> None:
+def changed_prediction(run: live.Run, position: int, edits: Edits, change: str) -> None:
     """The prediction of a run in which a step is changed, beside the untouched one. change: completes "with …"."""
-    values = live.comparison(cap, edits, position)
+    values = live.comparison(run, edits, position)
     labels = [visible(token) for token in values.texts]
     st.markdown(words.what_changed(values, labels, change))
     chart(draw.side_by_side(values, labels, f"with {change}", "The next token, before and after"), key="changed")

@@ -1,13 +1,12 @@
 """The strip of the prompt's tokens, from which the subject of a page is chosen by mouse, touch or keyboard."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import streamlit as st
 
 from gemma_viz.figures.style import CATEGORICAL
 from gemma_viz.tokens import Token
-from gemma_viz.vocabulary import Vocabulary
 
 _HERE = Path(__file__).parent
 
@@ -25,11 +24,15 @@ def colour(position: int) -> str:
 
 
 def token_strip(
-    tokens: tuple[Token, ...], vocabulary: Vocabulary, selected: int, pick: Callable[[int], None], key: str
+    tokens: Sequence[Token],
+    beside: Sequence[Sequence[str]],
+    selected: int,
+    pick: Callable[[int], None],
+    key: str,
 ) -> None:
     """Draw the strip with one token selected; `pick` is called with the position of the one that is chosen.
 
-    The title of a token (on hover) names its neighbours in the vocabulary.
+    beside: of each token its neighbours in the vocabulary, which its title (on hover) names
     """
 
     def picked() -> None:
@@ -47,11 +50,11 @@ def token_strip(
                 {
                     "text": token.label,
                     "id": token.id,
-                    "near": f", in the vocabulary beside {' and '.join(vocabulary.beside(token.id))}",
+                    "near": f", in the vocabulary beside {' and '.join(near)}",
                     "special": token.special,
                     "colour": colour(token.position),
                 }
-                for token in tokens
+                for token, near in zip(tokens, beside, strict=True)
             ],
         },
         on_picked_change=picked,

@@ -2,8 +2,7 @@
 
 import streamlit as st
 
-from gemma_viz.capture import Capture
-from gemma_viz.report import walk
+from gemma_viz.report import walk_of
 from gemma_viz.ui import live
 from gemma_viz.ui.page import Page
 
@@ -15,14 +14,10 @@ def walk_document(page: Page) -> None:
 
     Written on demand only, because it runs every stage, and kept for this visitor until another one is written.
     """
-    subject = live.SAME[Capture](page.cap), page.position
+    subject = page.run.key, page.position
     place = st.empty()
     if place.button("Write the whole walk as one document", icon=":material/description:"):
-
-        def progress(share: float, what: str) -> None:
-            place.progress(share, f"{what} …")
-
-        html = walk(page.cap, position=page.position, progress=progress)
+        html = live.values(walk_of, page.run, page.position)
         st.session_state[_WRITTEN] = subject, html
     of, html = st.session_state.get(_WRITTEN, (None, ""))
     if of == subject:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gemma_viz.edits import Edits
+from gemma_viz.engine.keys import PatchKey
 from gemma_viz.patching import Patch
 from gemma_viz.ui.words import code, size
 
@@ -59,7 +60,7 @@ def described(edits: Edits) -> str:
     return ", ".join(phrases)
 
 
-def patched(patch: Patch) -> str:
+def patched(patch: Patch | PatchKey) -> str:
     """Which value a run takes over, in Markdown."""
     value = {
         "resid_pre": f"the stream that enters layer {patch.layer}",

@@ -1,0 +1,414 @@
+"""The engine of one machine: models in memory, one worker, a line of visitors, and what was made before.
+
+One worker, because a pass uses the whole machine: two at a time would each take twice as long. It takes one call of one
+visitor after the other in turn, so that who asks for much does not keep the others waiting.
+"""
+
+import itertools
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from contextvars import Context
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any
+
+from gemma_viz.capture import Capture
+from gemma_viz.checkpoints import load
+from gemma_viz.edits import UNCHANGED
+from gemma_viz.engine import wire
+from gemma_viz.engine.cache import Cache, CacheState
+from gemma_viz.engine.keys import CaptureKey, ModelKey, PatchKey, Request
+from gemma_viz.errors import Busy, Cancelled, EngineError, OutOfMemory, TextError, TookTooLong
+from gemma_viz.instrument import interrupted_by
+from gemma_viz.memory import give_back_memory, is_out_of_memory
+from gemma_viz.model import Model
+from gemma_viz.patching import Patch
+from gemma_viz.progress import Progress, reported_to
+
+FUNCTIONS_IN = re.compile(r"gemma_viz\.(stages\.[a-z_]+|report)")
+TOGETHER = 8  # texts in one pass, at most
+TOKENS_TOGETHER = 128  # of all of them: a longer pass takes as long as several
+CHARACTERS_TOGETHER = 8 * TOKENS_TOGETHER  # of one of them, which need not be cut into tokens to see that it is long
+EARLIER = 8  # captures that a new one may go on from
+IDLE_SECONDS = 600.0  # after which captures leave memory
+OWN_TURN_SECONDS = 0.1  # of long work, after which others are let in
+
+
+Loader = Callable[[str, Progress], Model]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an operator allows.
+
+    line: visitors who wait at the same time; seconds: of one call
+    capture_bytes, answer_bytes: what is remembered of each
+    """
+
+    line: int = 100
+    seconds: float = 120.0
+    capture_bytes: int = 512 << 20
+    answer_bytes: int = 256 << 20
+
+
+class LocalTicket:
+    """A request on its way, for the thread that waits for it; see `gemma_viz.engine.Ticket`."""
+
+    def __init__(self, request: Request, visitor: str, place: "Callable[[LocalTicket], int]"):
+        self.request = request
+        self.visitor = visitor
+        self.answers: list[Any] = []
+        self.what = ""
+        self._place = place
+        self._share_of_call = 0.0
+        self._error: Exception | None = None
+        self._over = threading.Event()
+
+    @property
+    def n_calls(self) -> int:
+        """Calls of the request."""
+        return len(self.request.calls)
+
+    @property
+    def next_call(self) -> tuple[Any, ...]:
+        """The arguments of the call that is not answered yet."""
+        return self.request.calls[len(self.answers)]
+
+    @property
+    def share(self) -> float:
+        """See `gemma_viz.engine.Ticket`."""
+        return (len(self.answers) + self._share_of_call) / max(1, self.n_calls)
+
+    @property
+    def ahead(self) -> int:
+        """See `gemma_viz.engine.Ticket`."""
+        return self._place(self)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing to wait for any more."""
+        return self._over.is_set()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """See `gemma_viz.engine.Ticket`."""
+        return self._over.wait(seconds)
+
+    def result(self) -> list[Any]:
+        """See `gemma_viz.engine.Ticket`."""
+        self._over.wait()
+        if self._error:
+            raise self._error
+        return self.answers
+
+    def cancel(self) -> None:
+        """See `gemma_viz.engine.Ticket`."""
+        self.end(Cancelled("This was stopped."))
+
+    def report(self, share: float, what: str) -> None:
+        """Take note of how far the present call is."""
+        self._share_of_call, self.what = share, what
+
+    def take(self, answer: Any) -> None:
+        """The answer of the present call; with that of the last one it is over."""
+        self.answers.append(answer)
+        self._share_of_call, self.what = 0.0, ""
+        if len(self.answers) == self.n_calls:
+            self.end()
+
+    def end(self, error: Exception | None = None) -> None:
+        """Nothing more will come."""
+        if not self.is_over:
+            self._error = error
+            self._over.set()
+
+
+@dataclass
+class Loading:
+    """A checkpoint on its way into memory: share from 0 to 1 and what is done now, then the model or the error."""
+
+    share: float = 0.0
+    what: str = "Starting"
+    model: Model | None = None
+    error: Exception | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing to wait for any more."""
+        return self.model is not None or self.error is not None
+
+    def report(self, share: float, what: str) -> None:
+        """Take note of how far it is, for those who wait and for the log."""
+        self.share, self.what = share, what
+        print(f"[gemma-viz] {share:4.0%}  {what}", flush=True)
+
+
+@dataclass(frozen=True)
+class State:
+    """What an operator sees. waiting: visitors in line; at_work: str, the function that is called now, or \"\"."""
+
+    waiting: int
+    at_work: str
+    captures: CacheState
+    answers: CacheState
+    models: tuple[str, ...]
+
+
+class LocalEngine:
+    """Answers requests with the models of this process."""
+
+    def __init__(self, limits: Limits = Limits(), loader: Loader | None = None):
+        self.limits = limits
+        self._load = loader or (lambda name, progress: load(name, progress=progress))
+        self._captures: Cache[Capture] = Cache(limits.capture_bytes)
+        self._answers: Cache[Known] = Cache(limits.answer_bytes)
+        self._loadings: dict[str, Loading] = {}
+        self._line: OrderedDict[str, LocalTicket] = OrderedDict()  # by visitor
+        self._changed = threading.Condition()
+        self._at_work: list[LocalTicket] = []  # the last one is called now, for the one before it
+        threading.Thread(target=self._work, daemon=True, name="gemma-viz-engine").start()
+
+    # Asked by visitors' threads
+
+    def open(self, name: str) -> Loading:
+        """See `gemma_viz.engine.Engine`."""
+        with self._changed:
+            loading = self._loadings.get(name)
+            if loading is None or loading.error:
+                loading = self._loadings[name] = Loading()
+                threading.Thread(target=self._fetch, args=(name, loading), daemon=True).start()
+            return loading
+
+    def submit(self, request: Request, visitor: str) -> LocalTicket:
+        """See `gemma_viz.engine.Engine`."""
+        ticket = LocalTicket(request, visitor, self._ahead)
+        self._answer_from_memory(ticket)
+        if ticket.is_over:
+            return ticket
+        with self._changed:
+            older = self._line.get(visitor)
+            if older is None and len(self._line) >= self.limits.line:
+                raise Busy(f"The model is busy: {len(self._line)} people are waiting for it. Try again in a moment.")
+            if older:
+                older.end(_replaced())
+            self._line[visitor] = ticket
+            self._changed.notify()
+        return ticket
+
+    def _ahead(self, ticket: LocalTicket) -> int:
+        with self._changed:
+            if ticket.is_over or ticket in self._at_work:
+                return 0
+            others = sum(1 for _ in itertools.takewhile(lambda other: other is not ticket, self._line.values()))
+            return others + len(self._at_work)
+
+    @property
+    def state(self) -> State:
+        """What an operator sees."""
+        with self._changed:
+            ready = tuple(name for name, loading in self._loadings.items() if loading.model)
+            at_work = self._at_work[-1].request.function if self._at_work else ""
+            return State(len(self._line), at_work, self._captures.state, self._answers.state, ready)
+
+    # The worker's
+
+    def _fetch(self, name: str, loading: Loading) -> None:
+        try:
+            loading.model = self._load(name, loading.report)
+        except Exception as error:  # whatever it is, it belongs to the visitors who wait, not to this thread
+            loading.error = error
+
+    def _answer_from_memory(self, ticket: LocalTicket) -> None:
+        """Take all that was answered before."""
+        while not ticket.is_over and (known := self._answers.get(_name_of_call(ticket))):
+            ticket.take(known.value)
+
+    def _work(self) -> None:
+        while True:
+            if ticket := self._next(IDLE_SECONDS):
+                self._turn(ticket)
+            else:
+                self._captures.shrink(0)  # nobody is looking
+
+    def _next(self, seconds: float) -> LocalTicket | None:
+        """The ticket whose turn it is; None when nobody comes for so long."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._line, timeout=seconds):
+                return None
+            _, ticket = self._line.popitem(last=False)
+            self._at_work.append(ticket)
+            return ticket
+
+    def _turn(self, ticket: LocalTicket) -> None:
+        """One call of a ticket; with more to come it goes to the end of the line."""
+        self._answer_from_memory(ticket)
+        if not ticket.is_over:
+            self._answer(ticket)
+        with self._changed:
+            self._at_work.remove(ticket)
+            if ticket.is_over:
+                return
+            if ticket.visitor in self._line:
+                ticket.end(_replaced())
+            else:
+                self._line[ticket.visitor] = ticket
+
+    def _answer(self, ticket: LocalTicket) -> None:
+        name = _name_of_call(ticket)
+        watch = _Watch(ticket, self.limits.seconds, self._let_others_in)
+        try:
+            with interrupted_by(watch.look), reported_to(ticket.report):
+                value = self._called(ticket.request.function, ticket.next_call)
+            size = len(wire.encode(value))
+        except Exception as error:  # it belongs to who asked
+            ticket.end(error)
+        else:
+            self._answers.put(name, Known(value), size)
+            ticket.take(value)
+
+    def _let_others_in(self) -> None:
+        """One turn for everybody who waits now, in the middle of long work, but not in the middle of theirs."""
+        if len(self._at_work) > 1:
+            return
+        for _ in range(len(self._line)):
+            if ticket := self._next(0):
+                Context().run(self._turn, ticket)  # which knows nothing of the run under way
+
+    def _called(self, name: str, arguments: tuple[Any, ...]) -> Any:
+        """The value of a call; where memory does not suffice, once more without anything else in it."""
+        for last_try in (False, True):
+            try:
+                return function_named(name)(*map(self._resolved, arguments))
+            except (OutOfMemory, MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                refused = (
+                    error
+                    if isinstance(error, OutOfMemory)
+                    else OutOfMemory(
+                        "The memory of the machine was not enough for this. Try a shorter prompt, or try later."
+                    )
+                )
+            self._captures.shrink(0)
+            give_back_memory()
+            if last_try:
+                raise refused
+
+    def _resolved(self, argument: Any) -> Any:
+        """What a key stands for; keys stand for themselves in tuples too."""
+        if isinstance(argument, ModelKey):
+            return self._model(argument.name)
+        if isinstance(argument, CaptureKey):
+            return self._capture(argument)
+        return argument
+
+    def _model(self, name: str) -> Model:
+        loading = self.open(name)
+        while not loading.is_over:
+            time.sleep(0.05)
+        if loading.error:
+            raise loading.error
+        assert loading.model is not None
+        return loading.model
+
+    def _capture(self, key: CaptureKey) -> Capture:
+        name = wire.digest(key)
+        cap = self._captures.get(name)
+        if cap is None:
+            model = self._model(key.model)
+            self._make_captures_together(model, key)
+            cap = self._captures.get(name) or self._made(model, key)
+            self._captures.put(name, cap, cap.nbytes)
+        return cap
+
+    def _made(self, model: Model, key: CaptureKey) -> Capture:
+        patch = self._patch(key.patch) if key.patch else None
+        earlier = [cap for cap in self._captures.values() if cap.model is model][-EARLIER:]
+        if key.ids is not None:
+            return model.capture_ids(key.ids, key.edits, patch, earlier)
+        return model.capture(key.text, key.edits, earlier, patch)
+
+    def _patch(self, key: PatchKey) -> Patch:
+        return Patch(self._capture(key.source), key.kind, key.layer, key.position, key.head)
+
+    def _make_captures_together(self, model: Model, first: CaptureKey) -> None:
+        """Where others wait for short texts of the same model too, make all their captures in one pass."""
+        with self._changed:
+            waiting = [first, *itertools.chain.from_iterable(map(_next_captures, self._line.values()))]
+        chosen, n_tokens = dict[bytes, str](), 0
+        for key in waiting:
+            name = wire.digest(key)
+            if not _goes_together(key, model) or name in chosen or name in self._captures:
+                continue
+            try:
+                n_tokens += len(model.tokens(key.text))
+            except TextError:
+                continue  # who asked for it is told when it is their turn
+            if n_tokens > TOKENS_TOGETHER or len(chosen) == TOGETHER:
+                break
+            chosen[name] = key.text
+        if len(chosen) > 1:
+            for name, cap in zip(chosen, model.capture_together(list(chosen.values())), strict=True):
+                self._captures.put(name, cap, cap.nbytes)
+
+
+@dataclass(frozen=True)
+class Known:
+    """An answer that is remembered, None for example."""
+
+    value: Any
+
+
+class _Watch:
+    """Looks, between the layers of a call, whether it is still wanted, and how long it has taken."""
+
+    def __init__(self, ticket: LocalTicket, seconds: float, let_others_in: Callable[[], None]):
+        self._ticket = ticket
+        self._seconds = seconds
+        self._let_others_in = let_others_in
+        self._start = self._last = time.monotonic()
+
+    def look(self) -> None:
+        """Raises Cancelled or TookTooLong where the call is not to go on."""
+        now = time.monotonic()
+        if self._ticket.is_over:
+            raise Cancelled("This was stopped.")
+        if now - self._start > self._seconds:
+            raise TookTooLong(
+                f"This took longer than the {self._seconds:g} seconds that a step may take here. Try a shorter prompt."
+            )
+        if now - self._last > OWN_TURN_SECONDS:
+            self._let_others_in()
+            self._last = time.monotonic()
+            self._start += self._last - now  # theirs is not counted
+
+
+def function_named(name: str) -> Callable[..., Any]:
+    """The function that a request names. Raises EngineError where there is none to be asked for."""
+    module, _, function = name.partition(":")
+    try:
+        found = wire.named(module, function) if FUNCTIONS_IN.fullmatch(module) else None
+    except wire.WireError:
+        found = None
+    if not isinstance(found, FunctionType) or function.startswith("_"):
+        raise EngineError("There is no such value to ask for.")
+    return found
+
+
+def _replaced() -> Cancelled:
+    return Cancelled("A newer request took the place of this one.")
+
+
+def _name_of_call(ticket: LocalTicket) -> bytes:
+    return wire.digest((ticket.request.function, ticket.next_call))
+
+
+def _next_captures(ticket: LocalTicket) -> list[CaptureKey]:
+    return [] if ticket.is_over else [argument for argument in ticket.next_call if isinstance(argument, CaptureKey)]
+
+
+def _goes_together(key: CaptureKey, model: Model) -> bool:
+    unchanged = key.edits == UNCHANGED and key.patch is None and key.ids is None
+    return unchanged and key.model == model.name and len(key.text) <= CHARACTERS_TOGETHER
