@@ -163,12 +163,13 @@ st.markdown(
 )
 if page.view.toggle("smaller", "Stop the merges earlier, and see what a smaller vocabulary does"):
     model = page.run.model
-    choices = [f"{size:,}" for size in sizes(model)]
+    offered = live.values(sizes, model)
+    choices = [f"{size:,}" for size in offered]
     chosen = page.view.step("entries", "Entries of the vocabulary", choices, default="32,000")
     with st.spinner("Cutting the texts with smaller vocabularies …"):
         tried = {
             name: live.values(smaller_vocabulary, model, page.run.text, size)
-            for name, size in zip(choices, sizes(model), strict=True)
+            for name, size in zip(choices, offered, strict=True)
         }
     cut = tried[chosen]
     st.markdown(

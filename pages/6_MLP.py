@@ -127,7 +127,7 @@ def one_neuron(page: Page, layer: int, values: Neurons) -> None:
     st.markdown(
         "**Reads:** imagine a stream that holds one token's rescaled embedding and nothing else. After the norm before "
         "the MLP, with its learned factors, this is the gate and the up that the neuron would get. Shown are the "
-        f"tokens with the largest and the smallest values, of all {model.vocabulary.n_text:,} that stand for text.\n\n"
+        f"tokens with the largest and the smallest values, of all {model.n_text:,} that stand for text.\n\n"
         "**Writes:** its column of the down-projection, with the scales of the norms behind it kept as they are for "
         f"{words.code(page.label)}, goes straight to the output projection. So much each logit changes for every 1 of "
         "product, compared with the average logit. This is the direct effect only: later layers read the column too. "

@@ -36,7 +36,6 @@ EARLIER = 8  # captures that a new one may go on from
 IDLE_SECONDS = 600.0  # after which captures leave memory
 OWN_TURN_SECONDS = 0.1  # of long work, after which others are let in
 
-
 Loader = Callable[[str, Progress], Model]
 
 
@@ -163,7 +162,7 @@ class LocalEngine:
         self.limits = limits
         self._load = loader or (lambda name, progress: load(name, progress=progress))
         self._captures: Cache[Capture] = Cache(limits.capture_bytes)
-        self._answers: Cache[Known] = Cache(limits.answer_bytes)
+        self._answers: Cache[bytes] = Cache(limits.answer_bytes)
         self._loadings: dict[str, Loading] = {}
         self._line: OrderedDict[str, LocalTicket] = OrderedDict()  # by visitor
         self._changed = threading.Condition()
@@ -223,7 +222,7 @@ class LocalEngine:
     def _answer_from_memory(self, ticket: LocalTicket) -> None:
         """Take all that was answered before."""
         while not ticket.is_over and (known := self._answers.get(_name_of_call(ticket))):
-            ticket.take(known.value)
+            ticket.take(wire.decode(known))
 
     def _work(self) -> None:
         while True:
@@ -260,13 +259,12 @@ class LocalEngine:
         watch = _Watch(ticket, self.limits.seconds, self._let_others_in)
         try:
             with interrupted_by(watch.look), reported_to(ticket.report):
-                value = self._called(ticket.request.function, ticket.next_call)
-            size = len(wire.encode(value))
+                answer = wire.encode(self._called(ticket.request.function, ticket.next_call))
         except Exception as error:  # it belongs to who asked
             ticket.end(error)
         else:
-            self._answers.put(name, Known(value), size)
-            ticket.take(value)
+            self._answers.put(name, answer, len(answer))
+            ticket.take(wire.decode(answer))  # as from memory, or from another machine: nobody can change it for others
 
     def _let_others_in(self) -> None:
         """One turn for everybody who waits now, in the middle of long work, but not in the middle of theirs."""
@@ -278,26 +276,26 @@ class LocalEngine:
 
     def _called(self, name: str, arguments: tuple[Any, ...]) -> Any:
         """The value of a call; where memory does not suffice, once more without anything else in it."""
-        for last_try in (False, True):
-            try:
-                return function_named(name)(*map(self._resolved, arguments))
-            except (OutOfMemory, MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                refused = (
-                    error
-                    if isinstance(error, OutOfMemory)
-                    else OutOfMemory(
-                        "The memory of the machine was not enough for this. Try a shorter prompt, or try later."
-                    )
-                )
+        try:
+            return self._called_once(name, arguments)
+        except OutOfMemory:
             self._captures.shrink(0)
+        give_back_memory()  # here, where the error no longer holds on to the tensors of the call
+        try:
+            return self._called_once(name, arguments)
+        finally:
             give_back_memory()
-            if last_try:
-                raise refused
+
+    def _called_once(self, name: str, arguments: tuple[Any, ...]) -> Any:
+        try:
+            return function_named(name)(*map(self._resolved, arguments))
+        except Exception as error:
+            if isinstance(error, OutOfMemory) or not is_out_of_memory(error):
+                raise
+        raise OutOfMemory("The memory of the machine was not enough for this. Try a shorter prompt, or try later.")
 
     def _resolved(self, argument: Any) -> Any:
-        """What a key stands for; keys stand for themselves in tuples too."""
+        """What a key stands for; other arguments stand for themselves."""
         if isinstance(argument, ModelKey):
             return self._model(argument.name)
         if isinstance(argument, CaptureKey):
@@ -352,13 +350,6 @@ class LocalEngine:
         if len(chosen) > 1:
             for name, cap in zip(chosen, model.capture_together(list(chosen.values())), strict=True):
                 self._captures.put(name, cap, cap.nbytes)
-
-
-@dataclass(frozen=True)
-class Known:
-    """An answer that is remembered, None for example."""
-
-    value: Any
 
 
 class _Watch:

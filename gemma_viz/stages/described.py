@@ -17,7 +17,7 @@ class ModelCard:
     name: str, as it was asked for; spec: ModelSpec
     dtype: str, what it computes in, "float32" for example; itemsize: int, bytes of one such number
     device: str, "cpu" or "cuda"
-    n_parameters: int; token_limit: int, tokens, of a text
+    n_parameters: int; token_limit: int, tokens, of a text; n_text: int, entries of the vocabulary that stand for text
     """
 
     name: str
@@ -27,6 +27,7 @@ class ModelCard:
     device: str
     n_parameters: int
     token_limit: int
+    n_text: int
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def card(model: Model) -> ModelCard:
         device=model.device.type,
         n_parameters=model.n_parameters,
         token_limit=model.token_limit,
+        n_text=model.vocabulary.n_text,
     )
 
 

@@ -1,0 +1,99 @@
+"""An engine behind HTTP: one request in, a stream of frames out, until the last one is the answer or the error.
+
+A frame is four bytes of length and a message of `gemma_viz.engine.wire`: ("progress", share, what, ahead),
+("answer", values) or ("error", error). Whoever goes away in the middle cancels what was asked for.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from gemma_viz.engine import Engine, Ticket, wire
+from gemma_viz.engine.keys import CaptureKey, ModelKey, Request
+from gemma_viz.errors import Busy, EngineError, GemmaVizError
+
+ANSWER = "/answer"
+LARGEST_REQUEST = 64 << 20  # bytes; values of earlier answers can be arguments
+FRAME_SECONDS = 0.1
+SERVER_ERROR = EngineError("Something went wrong with this request.")
+
+
+def application(engine: Engine) -> Starlette:
+    """The engine as an ASGI application."""
+
+    async def answer(http: HttpRequest) -> Response:
+        return await answered(engine, await http.body())
+
+    return Starlette(routes=[Route(ANSWER, answer, methods=["POST"]), Route("/live", _live)])
+
+
+async def _live(http: HttpRequest) -> Response:
+    return PlainTextResponse("The engine answers.\n")
+
+
+async def answered(engine: Engine, body: bytes) -> Response:
+    """The response to the body of a request: 503 where the engine is busy, 400 for what is no request."""
+    if len(body) > LARGEST_REQUEST:
+        return PlainTextResponse("Too large.\n", status_code=413)
+    try:
+        visitor, request = wire.decode(body)
+        if not (isinstance(visitor, str) and isinstance(request, Request)):
+            raise wire.WireError("Not a request.")
+        ticket = engine.submit(request, visitor)
+    except (wire.WireError, ValueError, TypeError):
+        return PlainTextResponse("Not a request.\n", status_code=400)
+    except Busy as busy:
+        return PlainTextResponse(str(busy), status_code=503)
+    return StreamingResponse(_frames(ticket), media_type="application/octet-stream")
+
+
+async def _frames(ticket: Ticket) -> AsyncIterator[bytes]:
+    """What is said of a ticket until it is over; nothing is said twice."""
+    said: tuple[Any, ...] = ()
+    try:
+        while not await asyncio.to_thread(ticket.wait, FRAME_SECONDS):
+            now = ("progress", ticket.share, ticket.what, ticket.ahead)
+            if now != said:
+                yield frame(said := now)
+        yield frame(_outcome(ticket))
+    finally:
+        ticket.cancel()
+
+
+def _outcome(ticket: Ticket) -> tuple[str, Any]:
+    try:
+        return "answer", ticket.result()
+    except GemmaVizError as error:
+        return "error", error
+    except Exception:
+        return "error", SERVER_ERROR  # what it was stands in the log, not in what visitors read
+
+
+def frame(message: tuple[Any, ...]) -> bytes:
+    """A message with its length before it."""
+    data = wire.encode(message)
+    return len(data).to_bytes(4, "little") + data
+
+
+def messages(chunks: Iterator[bytes]) -> Iterator[tuple[Any, ...]]:
+    """The messages of a stream that comes in pieces of any size."""
+    held = b""
+    for chunk in chunks:
+        held += chunk
+        while len(held) >= 4 and len(held) >= (end := 4 + int.from_bytes(held[:4], "little")):
+            yield wire.decode(held[4:end])
+            held = held[end:]
+
+
+def route(request: Request) -> str:
+    """What decides where a request is answered: the same for all requests about one prompt."""
+    arguments = request.calls[0] if request.calls else ()
+    for argument in arguments:
+        if isinstance(argument, CaptureKey):
+            return wire.digest((argument.model, argument.text, argument.ids)).hex()[:16]
+    return next((f"model-{argument.name}" for argument in arguments if isinstance(argument, ModelKey)), "any")
