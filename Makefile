@@ -14,11 +14,9 @@ run: $(VENV)/ready
 	@echo "Gemma Viz: http://localhost:$(PORT)"
 	@$(BIN)/streamlit run app.py --server.port $(PORT)
 
-# Two processes share the fast tests; the browser has the machine for itself. Where the machine was too busy all the same,
-# a browser test may try once more, and the report says so.
+# Two processes: one drives the browser, which leaves half of the machine idle, the other does everything else.
 test: lint chromium
-	$(BIN)/pytest -n 2 -m "not browser"
-	$(BIN)/pytest -m browser --reruns 1
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 # The same tests of captures and stages on a GPU.
 test-gpu: $(VENV)/ready-dev
