@@ -26,16 +26,11 @@ CHROMIUM_FLAGS = (
 )
 
 
-@pytest.hookimpl(tryfirst=True)  # before the tests are dealt out by their groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of them in one process: two browsers at once would wait for each other.
-
-    A test may try once more, where the machine was too busy; the report says so.
-    """
     for item in items:
         if "tests/browser" in str(item.path):
-            for mark in (pytest.mark.browser, pytest.mark.xdist_group("browser"), pytest.mark.flaky(reruns=1)):
-                item.add_marker(mark)
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.flaky(reruns=1))  # the machine may have been too busy; the report says so
 
 
 @contextmanager
