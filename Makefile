@@ -16,7 +16,7 @@ run: $(VENV)/ready
 
 # Side by side, because a browser leaves half of the machine idle; but never two browsers, which wait for each other.
 test: lint chromium
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line test-browser test-others
+	@$(MAKE) --no-print-directory --jobs 2 test-browser test-others
 
 test-browser: $(VENV)/ready-dev
 	$(BIN)/pytest -m browser
