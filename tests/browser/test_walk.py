@@ -153,7 +153,7 @@ def test_next_and_previous_lead_through_all_stages_and_keep_the_view(app: Driver
     for title in titles[1:]:
         app.follow(title)
         app.expect(title=title, selected=2, parameters={"prompt": "one two three", "token": "2"})
-    for title in titles[-2:-4:-1]:
+    for title in reversed(titles[:-1]):
         app.follow(title)
         app.expect(parameters={"prompt": "one two three", "token": "2"})
 
