@@ -8,17 +8,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH_VENV := .venv-bench
 
-.PHONY: run test test-gpu lint format docs chromium bench bench-quick bench-parity clean
+.PHONY: run test test-browser test-others test-gpu lint format docs chromium bench bench-quick bench-parity clean
 
 run: $(VENV)/ready
 	@echo "Gemma Viz: http://localhost:$(PORT)"
 	@$(BIN)/streamlit run app.py --server.port $(PORT)
 
-# Two processes share the fast tests; the browser has the machine for itself. Where the machine was too busy all the same,
-# a browser test may try once more, and the report says so.
+# Side by side, because a browser leaves half of the machine idle; but never two browsers, which wait for each other.
 test: lint chromium
-	$(BIN)/pytest -n 2 -m "not browser"
-	$(BIN)/pytest -m browser --reruns 1
+	@$(MAKE) --no-print-directory --jobs 2 test-browser test-others
+
+test-browser: $(VENV)/ready-dev
+	$(BIN)/pytest -m browser
+
+test-others: $(VENV)/ready-dev
+	$(BIN)/pytest -n 1 -m "not browser"
 
 # The same tests of captures and stages on a GPU.
 test-gpu: $(VENV)/ready-dev

@@ -516,7 +516,7 @@ class Capture:
         sum to the logits of the whole, before any soft-cap. What later layers make of a part is not in it.
         """
         factors = self._final_factors(position)
-        return self.model.project((vectors * factors).to(self.model.device), self.edits).cpu()
+        return self.model.project(vectors * factors, self.edits).cpu()
 
     def logit_direction(self, position: int, token: int) -> Tensor:
         """What one token's stream is multiplied with, component by component, to a logit: float64 [d_model].

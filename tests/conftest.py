@@ -34,7 +34,7 @@ from transformers import (
 
 import gemma_viz as gv
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: threads would only wait for each other
+if "PYTEST_XDIST_WORKER" in os.environ:  # others run beside it: threads would only wait for each other
     torch.set_num_threads(1)
 
 DEVICE = os.environ.get("GEMMA_VIZ_TEST_DEVICE", "cpu")

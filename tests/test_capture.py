@@ -14,7 +14,7 @@ import gemma_viz as gv
 from gemma_viz import ranking
 from gemma_viz.embedded import embedded_checkpoint
 from gemma_viz.patching import Patch
-from tests.conftest import DEVICE, FAMILIES, PROMPT, ROUNDING, load_tiny
+from tests.conftest import FAMILIES, PROMPT, ROUNDING, load_tiny
 from tests.reference import (
     LAYER_QUANTITIES,
     Reference,
@@ -466,7 +466,7 @@ def test_a_ranking_is_what_sorting_the_logits_of_every_position_gives(tiny: gv.M
     targets = cap.token_ids.roll(-1)
     found = cap.ranking(targets, 7, layer)
     with torch.no_grad():
-        normed = tiny.hf.model.norm(cap.resid_post(layer).to(DEVICE))
+        normed = tiny.hf.model.norm(cap.resid_post(layer).to(tiny.device))
         logits = tiny.unembed(normed).cpu()
     by_logit = logits.sort(dim=-1, descending=True)
     assert difference(found.logits, by_logit.values[:, :7]) < TOLERANCE
@@ -496,7 +496,7 @@ def test_the_ranking_after_the_last_layer_is_the_model_s_prediction(embedded: gv
 
 def plain_logits(model: gv.Model, ids: Tensor) -> Tensor:
     with torch.no_grad():
-        return model.hf(ids[None].to(DEVICE), use_cache=False).logits.cpu()
+        return model.hf(ids[None].to(model.device), use_cache=False).logits.cpu()
 
 
 def fingerprint(cap: gv.Capture) -> list[Tensor]:
@@ -563,10 +563,12 @@ def test_a_plain_forward_pass_gives_the_same_bits_after_a_capture_that_failed(
 def test_an_instrumented_model_gives_the_bits_of_transformers_sdpa_model(
     family: str, tiny_models: dict[str, gv.Model], tiny_checkpoints: dict[str, Path]
 ) -> None:
-    ids, theirs = tiny_models[family].capture(PROMPT).token_ids, load_reference(tiny_checkpoints[family], "sdpa")
+    ours = tiny_models[family]
+    theirs = load_reference(tiny_checkpoints[family], "sdpa").to(ours.device)
+    ids = ours.capture(PROMPT).token_ids
     with torch.no_grad():
-        plain = theirs.to(DEVICE)(ids[None].to(DEVICE), use_cache=False).logits.cpu()
-    assert torch.equal(plain_logits(tiny_models[family], ids), plain)
+        plain = theirs(ids[None].to(ours.device), use_cache=False).logits.cpu()
+    assert torch.equal(plain_logits(ours, ids), plain)
 
 
 def test_an_instrumented_gemma_2_gives_the_logits_of_transformers_eager_model(

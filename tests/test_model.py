@@ -69,7 +69,7 @@ def test_unembedding_the_normed_stream_gives_the_models_logits(tiny: gv.Model) -
     cap = tiny.capture("the red cat")
     logits = tiny.unembed(cap.final_norm())
     with torch.no_grad():
-        expected = tiny.hf(cap.token_ids[None].to(DEVICE)).logits[0]
+        expected = tiny.hf(cap.token_ids[None].to(tiny.device)).logits[0]
     torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
 
 

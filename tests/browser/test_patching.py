@@ -11,7 +11,7 @@ def test_a_pair_is_taken_a_cell_is_chosen_and_its_run_is_opened_and_left(app: Dr
     app.open("Patching")
     expect(app.tab.get_by_text("The clean prompt has 5 tokens")).to_be_visible()
     app.tab.get_by_role("button", name="A capital").click()
-    app.settle(timeout=120_000)
+    app.settle()
     app.expect(parameters={"prompt": FRANCE})
     cells = app.tab.locator(".cell")
     expect(cells).to_have_count(18 * 2)  # before France and Italy the two runs are the same

@@ -1,6 +1,7 @@
 """What a person takes away: a chart's values, a chart as a page of its own, a table, and a link to the view."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,14 @@ PROMPT = "prompt=The+cat+sat&layer=5&head=1"
 NO_DIALOG = "delete window.showSaveFilePicker"
 
 
-def take(app: Driver, button: Locator) -> Download:
+def taken_by(app: Driver, act: Callable[[], None]) -> Download:
     with app.tab.expect_download() as started:
-        button.click()
+        act()
     return started.value
+
+
+def take(app: Driver, button: Locator) -> Download:
+    return taken_by(app, button.click)
 
 
 def file_button(app: Driver, chart: str, ending: str) -> Locator:
@@ -28,9 +33,7 @@ def file_button(app: Driver, chart: str, ending: str) -> Locator:
 
 def take_table(app: Driver, table: Locator) -> Download:
     """By the keyboard: the mouse must be over the table to see its buttons, and a page that is drawn moves away."""
-    with app.tab.expect_download() as started:
-        table.get_by_role("button", name="Download as CSV").press("Enter")
-    return started.value
+    return taken_by(app, lambda: table.get_by_role("button", name="Download as CSV").press("Enter"))
 
 
 def rows_of(download: Download) -> list[dict[str, str]]:
@@ -54,9 +57,8 @@ def test_the_keyboard_reaches_a_chart_s_files(app: Driver) -> None:
     app.open(f"Attention?{PROMPT}")
     file_button(app, "pattern", "csv").focus()
     app.tab.keyboard.press("Tab")
-    with app.tab.expect_download() as started:
-        app.tab.keyboard.press("Enter")
-    assert started.value.suggested_filename == "this-head-s-pattern.json"
+    taken = taken_by(app, lambda: app.tab.keyboard.press("Enter"))
+    assert taken.suggested_filename == "this-head-s-pattern.json"
 
 
 def test_a_chart_is_a_page_that_draws_from_a_disk_without_a_network(

@@ -403,46 +403,58 @@ def test_the_toy_is_changed_and_drawn_anew(app: Driver) -> None:
 HOSTILE = '<script>window.broken = true</script> <img src=x onerror="window.broken=true"> [a](javascript:1) $x$ **b**'
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_what_a_visitor_types_is_never_markup(app: Driver, stage: str) -> None:
-    app.open(stage)
-    app.type_prompt(HOSTILE)
-    assert app.tab.evaluate("() => window.broken") is None
-    app.expect(walked=HOSTILE)
-    main = app.tab.get_by_test_id("stMain")
-    assert main.locator("img[src=x], a[href^=javascript]").count() == 0
-    app.chips.nth(3).click()
-    app.settle()
-    assert app.tab.evaluate("() => window.broken") is None
-
-
-@pytest.mark.parametrize(
-    ("stage", "label"),
-    [
-        ("Tokenization", "Entries that hold this text"),
-        ("Embedding", "Nearest to this word (empty: to the selected token)"),
-        ("Embedding", "Words added and subtracted, = what you expect"),
-        ("Embedding", "Words, separated by spaces; a line is a group"),
-        ("Transformer_layer", "Follow this token (empty: the model's answer)"),
-        ("Output?output=norm", "Row of this word (empty: of the selected token)"),
-        ("Output?output=parts", "Logit of this word (empty: of the likeliest token)"),
-        ("MLP?mlp=alone", "Replace token 1 by this word"),
-        ("Compare", "Other prompt"),
-        ("Patching", "The other prompt, the corrupted one"),
-        ("Patching?prompt=The+capital+of+France+is", "Answer of the clean prompt (empty: its own)"),
-        ("Compare?comparison=heads", "Other prompt"),
-    ],
-)
-def test_what_is_typed_into_the_other_boxes_is_never_markup(app: Driver, stage: str, label: str) -> None:
-    app.open(stage)
-    box = app.tab.get_by_label(label, exact=True)
-    box.fill(HOSTILE)
-    box.press("Control+Enter" if box.evaluate("box => box.tagName") == "TEXTAREA" else "Enter")
-    app.settle()
+def assert_is_text(app: Driver) -> None:
     assert app.tab.evaluate("() => window.broken") is None
     main = app.tab.get_by_test_id("stMain")
     assert main.locator("img[src=x], a[href^=javascript]").count() == 0
     assert app.foreign_requests == []
+
+
+def test_a_prompt_is_never_markup_on_any_page(app: Driver) -> None:
+    app.open()
+    app.type_prompt(HOSTILE)
+    for stage in STAGES:
+        if stage:
+            app.follow(stage.replace("_", " "))
+        app.expect(walked=HOSTILE)
+        assert_is_text(app)
+        app.chips.nth(3).click()
+        app.settle()
+        assert_is_text(app)
+
+
+@pytest.mark.parametrize(
+    ("page", "labels"),
+    [
+        ("Tokenization", ["Entries that hold this text"]),
+        (
+            "Embedding",
+            [
+                "Nearest to this word (empty: to the selected token)",
+                "Words added and subtracted, = what you expect",
+                "Words, separated by spaces; a line is a group",
+            ],
+        ),
+        ("Transformer_layer", ["Follow this token (empty: the model's answer)"]),
+        ("Output?output=norm", ["Row of this word (empty: of the selected token)"]),
+        ("Output?output=parts", ["Logit of this word (empty: of the likeliest token)"]),
+        ("MLP?mlp=alone", ["Replace token 1 by this word"]),
+        ("Compare", ["Other prompt"]),
+        ("Compare?comparison=heads", ["Other prompt"]),
+        (
+            "Patching?prompt=The+capital+of+France+is",
+            ["Answer of the clean prompt (empty: its own)", "The other prompt, the corrupted one"],
+        ),
+    ],
+)
+def test_what_is_typed_into_the_other_boxes_is_never_markup(app: Driver, page: str, labels: list[str]) -> None:
+    app.open(page)
+    for label in labels:
+        box = app.tab.get_by_label(label, exact=True)
+        box.fill(HOSTILE)
+        box.press("Control+Enter" if box.evaluate("box => box.tagName") == "TEXTAREA" else "Enter")
+        app.settle()
+        assert_is_text(app)
 
 
 def test_a_text_over_the_limit_is_refused_with_count_and_limit_and_kept(app: Driver) -> None:

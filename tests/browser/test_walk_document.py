@@ -37,7 +37,7 @@ class Reader:
         tab.on("pageerror", lambda error: self.errors.append(str(error)))
         tab.on("request", lambda request: self.requests.append(request.url))
         tab.goto(file.as_uri())
-        expect(tab.locator(".plot:not(:has(.main-svg))")).to_have_count(0, timeout=60_000)
+        expect(tab.locator(".plot:not(:has(.main-svg))")).to_have_count(0)
 
     def overflow(self) -> float:
         """By how many pixels the page is wider than the screen."""

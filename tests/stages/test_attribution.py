@@ -6,7 +6,6 @@ import torch
 
 import gemma_viz as gv
 from gemma_viz.stages.attribution import Additions, Split, additions, split
-from tests.conftest import DEVICE
 from tests.stages.conftest import by_layer
 
 POSITION = 5
@@ -25,7 +24,7 @@ def uncapped(cap: gv.Capture, logit: float) -> float:
 
 def test_the_parts_of_a_logit_add_up_to_the_models(cap: gv.Capture, added: list[Additions]) -> None:
     with torch.no_grad():
-        logits = cap.model.hf(cap.token_ids[None].to(DEVICE)).logits[0, POSITION].cpu()
+        logits = cap.model.hf(cap.token_ids[None].to(cap.model.device)).logits[0, POSITION].cpu()
     for token in (0, 7, int(logits.argmax())):
         values = split(cap, POSITION, added, token)
         assert values.total == pytest.approx(sum(part.value for part in values.parts), abs=1e-4)

@@ -11,11 +11,11 @@ import gemma_viz as gv
 from gemma_viz.edits import UNCHANGED
 from gemma_viz.stages import experiments, output
 from gemma_viz.stages.neuron import shipped_pieces
-from tests.conftest import DEVICE, PROMPT
+from tests.conftest import PROMPT
 
 
 def test_the_loss_is_the_one_that_transformers_trains_with(cap: gv.Capture) -> None:
-    losses, ids = experiments.token_losses(cap), cap.token_ids[None].to(DEVICE)
+    losses, ids = experiments.token_losses(cap), cap.token_ids[None].to(cap.model.device)
     with torch.no_grad():
         theirs = cap.model.hf(ids, labels=ids).loss
     assert losses.shape == (len(cap) - 1,)

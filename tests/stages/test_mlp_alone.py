@@ -5,13 +5,12 @@ import torch
 
 import gemma_viz as gv
 from gemma_viz.stages import mlp_alone
-from tests.conftest import DEVICE
 
 
 @torch.no_grad()
 def own_mlp(cap: gv.Capture, layer: int, x: torch.Tensor) -> np.ndarray:
     """Outside a run: transformers' own."""
-    return cap.model.hf.model.layers[layer].mlp(x[None].to(DEVICE))[0].cpu().numpy()
+    return cap.model.hf.model.layers[layer].mlp(x[None].to(cap.model.device))[0].cpu().numpy()
 
 
 def replaced(cap: gv.Capture, other: int, new_id: int) -> gv.Capture:

@@ -7,7 +7,6 @@ import torch
 import gemma_viz as gv
 from gemma_viz.instrument import norm_before_mlp
 from gemma_viz.stages import neuron
-from tests.conftest import DEVICE
 
 
 def text_ids(model: gv.Model) -> list[int]:
@@ -17,7 +16,7 @@ def text_ids(model: gv.Model) -> list[int]:
 @torch.no_grad()
 def test_it_reads_what_the_layers_own_modules_give_for_a_bare_row(tiny: gv.Model) -> None:
     module, ids = tiny.hf.model.layers[2], text_ids(tiny)
-    stream = tiny.hf.model.embed_tokens(torch.tensor(ids, device=DEVICE))  # rescaled
+    stream = tiny.hf.model.embed_tokens(torch.tensor(ids, device=tiny.device))  # rescaled
     normed = norm_before_mlp(module, tiny.spec)(stream)
     values = neuron.reads(tiny, 2, 7, k=5)
     for extremes, projection in ((values.gate, module.mlp.gate_proj), (values.up, module.mlp.up_proj)):

@@ -9,13 +9,13 @@ import torch
 import gemma_viz as gv
 from gemma_viz import ranking
 from gemma_viz.stages import output
-from tests.conftest import DEVICE, PROMPT
+from tests.conftest import PROMPT
 
 
 def test_predictions_are_the_models_after_every_token(cap: gv.Capture) -> None:
     values = output.predictions(cap, k=4)
     with torch.no_grad():
-        logits = cap.model.hf(cap.token_ids[None].to(DEVICE)).logits[0].float().cpu()
+        logits = cap.model.hf(cap.token_ids[None].to(cap.model.device)).logits[0].float().cpu()
     probabilities = logits.softmax(-1)
     np.testing.assert_allclose(values.logits, logits.topk(4).values.numpy(), atol=1e-4)
     np.testing.assert_allclose(values.probabilities, probabilities.topk(4).values.numpy(), atol=1e-5)
@@ -59,7 +59,7 @@ def test_a_run_that_breaks_down_is_said_to_be_no_number(embedded: gv.Model) -> N
 
 
 def test_the_loss_is_transformers_own(cap: gv.Capture) -> None:
-    ids = cap.token_ids[None].to(DEVICE)
+    ids = cap.token_ids[None].to(cap.model.device)
     with torch.no_grad():
         expected = float(cap.model.hf(ids, labels=ids).loss)
     values = output.predictions(cap)

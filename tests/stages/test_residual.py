@@ -6,7 +6,7 @@ import torch
 
 import gemma_viz as gv
 from gemma_viz.stages import residual
-from tests.conftest import DEVICE, PROMPT
+from tests.conftest import PROMPT
 from tests.stages.conftest import by_layer
 
 
@@ -47,7 +47,7 @@ def test_the_lens_reads_every_depth_through_the_final_norm(cap: gv.Capture) -> N
     for depth in range(spec.n_layers + 1):
         stream = cap.resid_pre(0) if depth == 0 else cap.resid_post(depth - 1)
         with torch.no_grad():
-            logits = cap.model.hf.lm_head(cap.model.hf.model.norm(stream[position].to(DEVICE))).cpu()
+            logits = cap.model.hf.lm_head(cap.model.hf.model.norm(stream[position].to(cap.model.device))).cpu()
         if spec.final_softcap:
             logits = spec.final_softcap * torch.tanh(logits / spec.final_softcap)
         shares = logits.double().softmax(-1)
