@@ -12,10 +12,13 @@ import streamlit as st
 from gemma_viz.capture import Capture
 from gemma_viz.checkpoints import EMBEDDED, label, load
 from gemma_viz.edits import UNCHANGED, Edits
-from gemma_viz.errors import EditsError, GemmaVizError, TextError
+from gemma_viz.errors import EditsError, GemmaVizError, TextError, TooManyCharacters, TooManyRequests
 from gemma_viz.model import Model
 from gemma_viz.patching import Patch
+from gemma_viz.service.settings import settings
 from gemma_viz.stages.output import Comparison, compare
+from gemma_viz.ui import visitor
+from gemma_viz.ui.boundary import refuse
 
 T = TypeVar("T")
 
@@ -69,7 +72,9 @@ def model(name: str) -> Model:
     if loading.error:
         with _lock():
             _loadings().pop(name, None)  # so that opening the page again tries again
-        _refuse(loading.error)
+        if isinstance(loading.error, GemmaVizError):
+            refuse(loading.error)
+        raise loading.error
     assert loading.model is not None
     return loading.model
 
@@ -81,13 +86,6 @@ def _wait_for(loading: Loading, name: str) -> None:
         place.progress(loading.share, f"Loading {label(name)}.{first} {loading.what} …")
         time.sleep(POLL_SECONDS)
     place.empty()
-
-
-def _refuse(error: Exception) -> None:
-    if not isinstance(error, GemmaVizError):
-        raise error
-    st.error(str(error), icon=":material/error:")
-    st.stop()
 
 
 def _same_model(model: Model) -> tuple[str, int]:
@@ -115,6 +113,7 @@ SAME: dict[Any, Callable[[Any], Any]] = {
 
 @st.cache_resource(show_spinner=False, max_entries=CAPTURES_KEPT, hash_funcs=SAME)
 def _capture(model: Model, text: str, edits: Edits, patch: Patch | None) -> Capture:
+    visitor.admit()
     recent = _recent_captures(model)
     cap = model.capture(text, edits, tuple(recent), patch)
     recent.append(cap)
@@ -130,15 +129,26 @@ def _recent_captures(model: Model) -> deque[Capture]:
 def capture(model: Model, text: str, edits: Edits = UNCHANGED, patch: Patch | None = None) -> Capture:
     """The capture of a text, shared between visitors. Stops the page with a sentence if the text cannot be run."""
     try:
+        _refuse_too_long(text)
         with st.spinner(f"Running {label(model.name)} over the prompt …"):
             return _capture(model, text, edits, patch)
-    except (TextError, EditsError) as error:
-        st.error(str(error), icon=":material/error:")
-        st.stop()
+    except (TextError, EditsError, TooManyRequests) as error:
+        refuse(error)
+
+
+def _refuse_too_long(text: str) -> None:
+    """Before the tokenizer sees it, whose time grows with the text."""
+    limit = settings().max_characters
+    if len(text) > limit:
+        raise TooManyCharacters(
+            f"The text has {len(text):,} characters and the limit is {limit:,}. Shorten it by at least "
+            f"{len(text) - limit:,} characters."
+        )
 
 
 @st.cache_resource(show_spinner=False, max_entries=CAPTURES_KEPT, hash_funcs=SAME)
 def _edited(cap: Capture, edits: Edits) -> Capture:
+    visitor.admit()
     return cap.again(edits)
 
 
@@ -150,6 +160,8 @@ def edited(cap: Capture, edits: Edits) -> Capture:
     try:
         with st.spinner("Running the prompt again with this change …"):
             return _edited(cap, cap.edits.also(edits))
+    except TooManyRequests as error:
+        refuse(error)
     except EditsError as error:
         st.info(str(error), icon=":material/info:")
         st.stop()
@@ -157,13 +169,17 @@ def edited(cap: Capture, edits: Edits) -> Capture:
 
 @st.cache_resource(show_spinner=False, max_entries=CAPTURES_KEPT, hash_funcs=SAME)
 def _with_token(cap: Capture, position: int, id: int) -> Capture:
+    visitor.admit()
     return cap.model.capture_ids(cap.ids_with(position, id), cap.edits, cap.patch)
 
 
 def with_token(cap: Capture, position: int, id: int) -> Capture:
     """The capture of a prompt in which one token is replaced by another."""
-    with st.spinner("Running the changed prompt …"):
-        return _with_token(cap, position, id)
+    try:
+        with st.spinner("Running the changed prompt …"):
+            return _with_token(cap, position, id)
+    except TooManyRequests as error:
+        refuse(error)
 
 
 @st.cache_data(show_spinner=False, max_entries=VALUES_KEPT, hash_funcs=SAME)
