@@ -29,7 +29,15 @@ class Visitor:
         message = BackMsg()
         message.rerun_script.query_string = query
         message.rerun_script.page_name = page
+        return self.send(message)
+
+    def send(self, message: BackMsg) -> list[ForwardMsg]:
+        """Ask for a run; everything that the server says until it is done."""
         self.socket.send(message.SerializeToString())
+        return self.listen()
+
+    def listen(self) -> list[ForwardMsg]:
+        """Everything that the server says until a run of a page is done. Raises ConnectionClosed."""
         said = []
         while True:
             heard = ForwardMsg()

@@ -10,6 +10,8 @@ from threading import Lock
 from gemma_viz.errors import TooManyRequests
 from gemma_viz.service.settings import Network
 
+Address = IPv4Address | IPv6Address
+
 WINDOW_SECONDS = 60.0
 
 
@@ -61,33 +63,31 @@ class RateLimit:
         self._times = {key: times for key, times in self._times.items() if times[-1] > now - WINDOW_SECONDS}
 
 
-def visitor_address(peer: str | None, forwarded_for: Sequence[str], trusted: Sequence[Network]) -> str:
-    """Where a visitor is: the peer, or what proxies that are believed say of it; of an IPv6 address the network.
+def origin(peer: str | None, forwarded_for: Sequence[str], trusted: Sequence[Network]) -> Address | None:
+    """From where a visitor comes: the peer, or what proxies that are believed say of it; None where that is no address.
 
     peer: who has connected; None for this machine
     forwarded_for: the values of the X-Forwarded-For headers. Each proxy appends who has connected to it, so the
         entries are read from the end, as long as a trusted proxy vouches for them: what a visitor sends comes before.
     """
     address = _parsed(peer or "127.0.0.1")
-    if address is None:
-        return str(peer)
     hops = [_parsed(hop.strip()) for value in forwarded_for for hop in value.split(",")]
     for hop in reversed(hops):
-        if hop is None or not any(address in network for network in trusted):
+        if address is None or hop is None or not any(address in network for network in trusted):
             break
         address = hop
-    return _network_of(address)
+    return address
 
 
-def _parsed(text: str) -> IPv4Address | IPv6Address | None:
-    """An address; None for what is none. A socket that listens for both versions sees 10.0.0.1 as ::ffff:10.0.0.1."""
+def household(address: Address | None) -> str:
+    """What is counted as one: a household has 2^64 addresses of the sixth version, so there it is the network."""
+    return str(ip_network((address, 64), strict=False)) if isinstance(address, IPv6Address) else str(address)
+
+
+def _parsed(text: str) -> Address | None:
+    """A socket that listens for both versions sees 10.0.0.1 as ::ffff:10.0.0.1."""
     try:
         found = ip_address(text)
     except ValueError:
         return None
     return (isinstance(found, IPv6Address) and found.ipv4_mapped) or found
-
-
-def _network_of(address: IPv4Address | IPv6Address) -> str:
-    """A household has 2^64 addresses of the sixth version, so what is counted is its network."""
-    return str(address) if isinstance(address, IPv4Address) else str(ip_network((address, 64), strict=False))

@@ -41,12 +41,14 @@ _key = secrets.token_bytes(16)  # of this process, so that the log holds nothing
 
 
 def to_stderr() -> None:
-    """Write the log to stderr. Called once, where the app is started."""
+    """Write what this package logs to stderr. Called once, where the app is started."""
+    formatter = logging.Formatter(LINE, TIME)
+    formatter.converter = time.gmtime
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter(LINE, TIME))
-    handler.formatter.converter = time.gmtime  # type: ignore[union-attr]
-    _logger.addHandler(handler)
-    _logger.setLevel(logging.INFO)
+    handler.setFormatter(formatter)
+    package = logging.getLogger("gemma_viz")
+    package.addHandler(handler)
+    package.setLevel(logging.INFO)
     # Streamlit logs the same traceback, without the request, and with what a visitor may have typed.
     logging.getLogger("streamlit.error_util").addFilter(lambda record: record.msg != "Uncaught app execution")
 

@@ -1,10 +1,9 @@
 """Addresses of the server that are for its operator only."""
 
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from ipaddress import ip_address
 from typing import Any
 
-from gemma_viz.service.limits import visitor_address
+from gemma_viz.service.limits import origin
 from gemma_viz.service.settings import settings
 
 Scope = MutableMapping[str, Any]
@@ -34,7 +33,5 @@ class OnlyFromThisMachine:
 def _is_from_here(scope: Scope) -> bool:
     peer, _ = scope.get("client") or ("unknown", 0)
     forwarded_for = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
-    try:
-        return ip_address(visitor_address(peer, forwarded_for, settings().trusted_proxies)).is_loopback
-    except ValueError:
-        return False
+    address = origin(peer, forwarded_for, settings().trusted_proxies)
+    return address is not None and address.is_loopback

@@ -7,7 +7,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from gemma_viz.errors import BadSetting, GemmaVizError
 from gemma_viz.service import log
-from gemma_viz.service.limits import RateLimit, visitor_address
+from gemma_viz.service.limits import RateLimit, household, origin
 from gemma_viz.service.settings import settings
 from gemma_viz.ui.boundary import refuse
 
@@ -41,9 +41,8 @@ def _is_logged_in() -> bool | None:
 
 def admit() -> None:
     """Count a run of the model. Raises TooManyRequests where this visitor has had those of a minute."""
-    address = visitor_address(
-        st.context.ip_address, st.context.headers.get_all("X-Forwarded-For"), settings().trusted_proxies
-    )
+    forwarded_for = st.context.headers.get_all("X-Forwarded-For")
+    address = household(origin(st.context.ip_address, forwarded_for, settings().trusted_proxies))
     _rate_limit().admit(
         [
             (f"session {_session()}", settings().requests_per_session),

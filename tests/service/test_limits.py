@@ -6,9 +6,14 @@ from ipaddress import ip_network
 import pytest
 
 from gemma_viz.errors import TooManyRequests
-from gemma_viz.service.limits import RateLimit, visitor_address
+from gemma_viz.service.limits import RateLimit, household, origin
+from gemma_viz.service.settings import Network
 
 PROXIES = (ip_network("127.0.0.0/8"), ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
+
+
+def visitor_address(peer: str | None, forwarded_for: list[str], trusted: tuple[Network, ...]) -> str:
+    return household(origin(peer, forwarded_for, trusted))
 
 
 class Clock:
@@ -120,5 +125,5 @@ def test_addresses_of_one_household_are_one() -> None:
     assert visitor_address("fd00::1", ["2001:db8:1:2:3::4"], PROXIES) == "2001:db8:1:2::/64"
 
 
-def test_a_peer_without_an_address_is_itself() -> None:
-    assert visitor_address("testclient", ["203.0.113.7"], PROXIES) == "testclient"
+def test_a_peer_without_an_address_says_nothing_of_others() -> None:
+    assert origin("testclient", ["203.0.113.7"], PROXIES) is None
