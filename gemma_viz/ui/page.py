@@ -10,6 +10,7 @@ from gemma_viz.checkpoints import label, offered_models
 from gemma_viz.edits import UNCHANGED
 from gemma_viz.notice import notice
 from gemma_viz.service import log
+from gemma_viz.service.settings import settings
 from gemma_viz.ui import change, live, visitor
 from gemma_viz.ui.copy_link import copy_link
 from gemma_viz.ui.token_strip import token_strip
@@ -107,6 +108,7 @@ def start_page(title: str, summary: str, shows_change: bool = True) -> Page:
     st.set_page_config(page_title=f"{title} · Gemma Viz", page_icon=ICON, layout="wide")
     visitor.arrive(title)
     view = View()
+    view.drop_texts_beyond(settings().max_characters, but="prompt")
     name, prompt = _sidebar(view)
     st.title(title)
     _steps(view, title, name)
