@@ -1,6 +1,7 @@
 """What a hosted instance asks of its visitors: a login, patience, and short texts."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -148,6 +149,30 @@ def test_a_login_that_is_asked_for_and_not_set_up_shows_nothing(setting: Set) ->
     assert not app.exception
     assert "[auth]" in app.error[0].value
     assert app.button == []
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../..", "google/gemma-7b", "embedded", "a\x00b", "", "<b>x</b>"])
+def test_a_link_cannot_name_a_model_that_is_not_offered(
+    offered: list[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    loaded: list[str] = []
+    load = live.load
+    live._loadings().clear()
+    monkeypatch.setattr(live, "load", lambda name, **options: loaded.append(name) or load(name, **options))
+    app = open_page("pages/11_Compare.py", model=name, against="model", other_model=name)
+    assert not app.exception
+    assert not app.error
+    assert [note.value for note in app.info if "that is not offered here" in note.value]
+    assert set(loaded) <= set(offered)
+
+
+def test_a_folder_that_is_there_cannot_be_named_either(
+    monkeypatch: pytest.MonkeyPatch, tiny_checkpoints: dict[str, Path]
+) -> None:
+    monkeypatch.setenv("GEMMA_VIZ_MODELS", str(tiny_checkpoints["gemma1"]))
+    app = open_page("overview.py", model=str(tiny_checkpoints["gemma2"]))
+    assert "that is not offered here" in app.info[0].value
+    assert "Gemma 2" not in " ".join(caption.value for caption in app.caption)
 
 
 def test_a_page_leaves_a_line_without_the_prompt(setting: Set, caplog: pytest.LogCaptureFixture) -> None:
