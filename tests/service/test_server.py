@@ -26,13 +26,19 @@ TYPED = "a secret that a visitor typed"
 OVERVIEW = """
 import streamlit as st
 from gemma_viz.errors import EmbeddedModelError
+from gemma_viz.ui import visitor
 
+visitor.arrive("Overview")
 asked = st.query_params.get("fail")
 if asked == "stop":
     st.stop()
 if asked == "rerun":
     st.query_params["fail"] = "stop"
     st.rerun()
+if asked == "admit":
+    visitor.admit()
+    st.info("admitted")
+    st.stop()
 if asked == "sentence":
     raise EmbeddedModelError("There is no room.") from OSError(28, "No space left on device", "/srv/cache/model")
 if asked:
@@ -49,8 +55,8 @@ class Server:
     def log(self) -> str:
         return self._log.read_text()
 
-    def says(self, query: str) -> list[str]:
-        with Visitor(self.address) as visitor:
+    def says(self, query: str, **headers: str) -> list[str]:
+        with Visitor(self.address, headers) as visitor:
             return alerts(visitor.open(query))
 
 
@@ -86,7 +92,7 @@ def running(folder: Path, **environment: str) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("server")) as server:
+    with running(tmp_path_factory.mktemp("server"), GEMMA_VIZ_REQUESTS_PER_ADDRESS="2") as server:
         yield server
 
 
@@ -139,6 +145,17 @@ def test_an_error_with_a_sentence_is_that_sentence_and_the_log_has_what_is_behin
 @pytest.mark.parametrize("asked", ["stop", "rerun"])
 def test_a_page_that_stops_or_starts_over_is_no_error(server: Server, asked: str) -> None:
     assert server.says(f"fail={asked}") == []
+
+
+def test_requests_are_counted_by_the_address_that_the_proxy_here_has_seen(server: Server) -> None:
+    def ask(forwarded_for: str) -> str:
+        (alert,) = server.says("fail=admit", **{"X-Forwarded-For": forwarded_for})
+        return alert
+
+    assert [ask("203.0.113.1"), ask("198.51.100.9, 203.0.113.1")] == ["admitted"] * 2
+    assert "Too many requests in a minute: try again in" in ask("198.51.100.10, 203.0.113.1")
+    assert ask("203.0.113.2") == "admitted"
+    assert "outcome=TooManyRequests" in server.log
 
 
 def test_a_message_that_is_none_ends_its_own_connection_only(server: Server) -> None:
