@@ -60,7 +60,8 @@ class RateLimit:
         if now - self._cleaned < WINDOW_SECONDS:
             return
         self._cleaned = now
-        self._times = {key: times for key, times in self._times.items() if times[-1] > now - WINDOW_SECONDS}
+        oldest = now - WINDOW_SECONDS
+        self._times = {key: times for key, times in self._times.items() if times and times[-1] > oldest}
 
 
 def origin(peer: str | None, forwarded_for: Sequence[str], trusted: Sequence[Network]) -> Address | None:

@@ -127,7 +127,8 @@ class View:
             kept = self._long_texts.get(self.params.get(name + _KEPT, ""), "")
             n = max(len(kept), len(self.params.get(name, "")))
             if n > longest:
-                self.set(**{name: None, name + _KEPT: None})
+                self._replace(_changed(self.params, {name: None, name + _KEPT: None}))
+                st.query_params.from_dict(self.params)
                 asked = words.code(visible(name[:20]))
                 self.note(f"{asked} has {n:,} characters and the limit is {longest:,}. Shown is the default.")
 

@@ -10,7 +10,7 @@ from gemma_viz.service import log
 from gemma_viz.service.settings import settings
 from gemma_viz.ui import live, view, visitor
 from gemma_viz.ui.page import PAGES
-from tests.pages.opened import open_page, prompt_of, said
+from tests.pages.opened import ROOT, open_page, prompt_of, said
 
 Set = Callable[..., None]
 
@@ -99,6 +99,17 @@ def test_any_other_text_beyond_the_characters_is_named_and_dropped(setting: Set,
     other.set_value("c" * n).run()
     assert not app.error
     assert f"`other` has {n:,} characters" in app.info[0].value
+
+
+@pytest.mark.parametrize("name", ["self", "_kept", "link", "<b>", ""])
+def test_a_text_beyond_the_characters_may_have_any_name(setting: Set, name: str) -> None:
+    setting(MAX_CHARACTERS="1000")
+    app = AppTest.from_file(ROOT / "overview.py", default_timeout=60)
+    app.query_params[name] = "b" * 1001
+    app.run()
+    assert not app.exception
+    assert not app.error
+    assert "characters and the limit is 1,000" in app.info[0].value
 
 
 def test_a_session_keeps_no_more_of_long_texts_than_it_may(setting: Set, monkeypatch: pytest.MonkeyPatch) -> None:

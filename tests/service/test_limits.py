@@ -71,6 +71,19 @@ def test_addresses_age_out() -> None:
     assert len(limit) == 1
 
 
+def test_a_key_ages_out_though_its_last_request_was_refused() -> None:
+    clock = Clock()
+    limit = RateLimit(clock)
+    for wait, key in ((5, "a"), (25, "b"), (30, "c")):  # the third one is when old keys are looked for
+        clock.time += wait
+        limit.admit([(key, 1)])
+    clock.time += 6
+    refused(limit, ("a", 1), ("b", 1))
+    clock.time += 60
+    limit.admit([("d", 1)])
+    assert len(limit) == 1
+
+
 @pytest.mark.usefixtures("eager_switching")
 def test_threads_at_once_get_no_more_than_one_would() -> None:
     limit = RateLimit()
