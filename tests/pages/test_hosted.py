@@ -101,7 +101,7 @@ def test_any_other_text_beyond_the_characters_is_named_and_dropped(setting: Set,
     assert f"`other` has {n:,} characters" in app.info[0].value
 
 
-@pytest.mark.parametrize("name", ["self", "_kept", "link", "<b>", ""])
+@pytest.mark.parametrize("name", ["self", "link", "<b>", ""])
 def test_a_text_beyond_the_characters_may_have_any_name(setting: Set, name: str) -> None:
     setting(MAX_CHARACTERS="1000")
     app = AppTest.from_file(ROOT / "overview.py", default_timeout=60)
