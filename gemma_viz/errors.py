@@ -12,11 +12,13 @@
     ├── TextError (a ValueError)   a text cannot be captured
     │   ├── NotUnicode             it holds code points that no encoding of text has
     │   ├── NoTokens               it is empty and the model adds no token of its own
+    │   ├── TooManyCharacters      it is longer than an instance of the app hands to a tokenizer
     │   ├── TooManyTokens          it is longer than the limit
     │   └── SeveralTokens          a word was asked for, and it has no single token
     ├── EditsError (a ValueError)      a change of the model that it cannot be run with
     ├── CaptureFileError (a ValueError)   a file that cannot be written or read, or is of another model or version
     ├── SamplingError (a ValueError)   no token can be drawn: the settings or the logits do not allow it
+    ├── TooManyRequests            a visitor of the app has asked for more runs of the model than a minute allows
     └── EngineError                a request was not answered
         ├── Busy                   too many others wait
         ├── Cancelled              nobody waits for the answer any more
@@ -76,6 +78,10 @@ class NoTokens(TextError):
     """The text is empty and the tokenizer adds no token of its own."""
 
 
+class TooManyCharacters(TextError):
+    """The text is longer than the operator of the app lets it be."""
+
+
 class TooManyTokens(TextError):
     """The text is longer than the limit."""
 
@@ -105,6 +111,10 @@ class CaptureFileError(GemmaVizError, ValueError):
 
 class SamplingError(GemmaVizError, ValueError):
     """No token can be drawn: a setting is out of its range, or the logits are not numbers."""
+
+
+class TooManyRequests(GemmaVizError):
+    """A visitor has asked for more runs of the model than a minute allows."""
 
 
 class EngineError(GemmaVizError):

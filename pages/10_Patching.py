@@ -41,7 +41,7 @@ COLUMNS_IN_HALF = 9  # of the map, beside which there is room for its lines
 LONGEST = 128  # tokens: the prompt is run once for every one of them and every layer
 
 OPENED = (
-    "app.py",
+    "overview.py",
     "pages/3_Transformer_layer.py",
     "pages/4_Attention.py",
     "pages/6_MLP.py",

@@ -105,13 +105,13 @@ def test_the_pages_have_code_and_links() -> None:
 @pytest.mark.parametrize("link", LINKS)
 def test_a_link_opens_the_view_it_promises(link: str, embedded: gv.Model) -> None:
     parts = urlsplit(link)
-    files = {"" if page == "app.py" else re.sub(r"pages/\d+_(\w+)\.py", r"\1", page): page for page in PAGES}
-    app = AppTest.from_file(ROOT / "app.py", default_timeout=120)
+    files = {"" if page == "overview.py" else re.sub(r"pages/\d+_(\w+)\.py", r"\1", page): page for page in PAGES}
+    app = AppTest.from_file(ROOT / "overview.py", default_timeout=120)
     asked = {name: values[0] for name, values in parse_qs(parts.query, strict_parsing=bool(parts.query)).items()}
     for name, value in asked.items():
         app.query_params[name] = value
     page = files[parts.path.removeprefix("/")]
-    if page != "app.py":
+    if page != "overview.py":
         app.switch_page(page)
     app.run()
     assert not app.exception

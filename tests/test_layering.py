@@ -59,7 +59,7 @@ def test_a_module_imports_its_own_layer_and_those_below(path: Path) -> None:
             assert name.split(".")[0] != library or own in layers, f"{own} imports {library}"
 
 
-PAGES = [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"))]
+PAGES = [ROOT / "overview.py", *sorted((ROOT / "pages").glob("*.py"))]
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

@@ -4,7 +4,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import streamlit as st
 
@@ -12,21 +12,27 @@ from gemma_viz.attention import AttentionRule
 from gemma_viz.checkpoints import EMBEDDED, label
 from gemma_viz.edits import UNCHANGED, Edits
 from gemma_viz.engine import Engine, Ticket, wire
+from gemma_viz.engine.cache import Cache
 from gemma_viz.engine.keys import CaptureKey, ModelKey, PatchKey, Request
 from gemma_viz.engine.local import LocalEngine
-from gemma_viz.errors import EditsError, EngineError, GemmaVizError, TextError
+from gemma_viz.errors import EditsError, EngineError, GemmaVizError, TextError, TooManyCharacters, TooManyRequests
 from gemma_viz.generation import NewToken
 from gemma_viz.patching import PatchKind, check_place
 from gemma_viz.sampling import Sampling
+from gemma_viz.service import log
+from gemma_viz.service.settings import settings
 from gemma_viz.stages.described import Described, ModelCard, card, described, token_texts
 from gemma_viz.stages.generation import next_token
 from gemma_viz.stages.output import Comparison, compare
 from gemma_viz.tokens import Token
+from gemma_viz.ui import visitor
+from gemma_viz.ui.boundary import refuse
 
 T = TypeVar("T")
 
 POLL_SECONDS = 0.05
 PROGRESS_AFTER_SECONDS = 0.5
+RUNS_KNOWN = 10_000
 _VISITOR = "_visitor"
 _STOPPED = "_stopped"
 
@@ -100,7 +106,7 @@ def model(name: str) -> ModelCard:
         time.sleep(POLL_SECONDS)
     place.empty()
     if isinstance(opening.error, GemmaVizError):
-        _refuse(opening.error)
+        refuse(opening.error)
     if opening.error:
         raise opening.error
     return values(card, ModelKey(name))
@@ -109,9 +115,20 @@ def model(name: str) -> ModelCard:
 def capture(model: ModelCard, text: str, edits: Edits = UNCHANGED, patch: PatchKey | None = None) -> Run:
     """The run of a model over a text. Stops the page with a sentence if the text cannot be run."""
     try:
+        _refuse_too_long(text)
         return _run(CaptureKey(model.name, text, edits=edits, patch=patch), model)
     except (TextError, EditsError) as error:
-        _refuse(error)
+        refuse(error)
+
+
+def _refuse_too_long(text: str) -> None:
+    """Before the tokenizer sees it, whose time grows with the text."""
+    limit = settings().max_characters
+    if len(text) > limit:
+        raise TooManyCharacters(
+            f"The text has {len(text):,} characters and the limit is {limit:,}. Shorten it by at least "
+            f"{len(text) - limit:,} characters."
+        )
 
 
 def edited(run: Run, edits: Edits) -> Run:
@@ -190,12 +207,27 @@ def values_of_each(function: Callable[..., T], calls: Sequence[tuple[Any, ...]],
         _wait(ticket, what, name, len(calls))
         return ticket.result()
     except EngineError as error:
+        log.refused(error)
         st.warning(str(error), icon=":material/hourglass_top:")
         st.stop()
 
 
 def _run(key: CaptureKey, model: ModelCard) -> Run:
-    return Run(key, model, values(described, key))
+    """The run of a key; one that nobody has asked for lately counts among those that a visitor may ask for."""
+    known, name = _known_runs(), wire.digest(key)
+    if known.get(name) is None:
+        try:
+            visitor.admit()
+        except TooManyRequests as error:
+            refuse(error)
+    run = Run(key, model, values(described, key))
+    known.put(name, True, 1)
+    return run
+
+
+@st.cache_resource(show_spinner=False)
+def _known_runs() -> Cache[bool]:
+    return Cache(RUNS_KNOWN)
 
 
 def _name(function: Callable[..., Any]) -> str:
@@ -247,8 +279,3 @@ def _stop(name: bytes) -> None:
 
 def _is_stopped(name: bytes) -> bool:
     return bool(st.session_state.pop(_STOPPED, None) == name)
-
-
-def _refuse(error: Exception) -> NoReturn:
-    st.error(str(error), icon=":material/error:")
-    st.stop()

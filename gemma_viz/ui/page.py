@@ -8,14 +8,16 @@ import streamlit as st
 from gemma_viz.checkpoints import label, offered_models
 from gemma_viz.edits import UNCHANGED
 from gemma_viz.notice import notice
-from gemma_viz.ui import change, live
+from gemma_viz.service import log
+from gemma_viz.service.settings import settings
+from gemma_viz.ui import change, live, visitor
 from gemma_viz.ui.copy_link import copy_link
 from gemma_viz.ui.token_strip import token_strip
 from gemma_viz.ui.view import View
 
 # In walking order.
 PAGES = {
-    "app.py": "Overview",
+    "overview.py": "Overview",
     "pages/1_Tokenization.py": "Tokenization",
     "pages/2_Embedding.py": "Embedding",
     "pages/3_Transformer_layer.py": "Transformer layer",
@@ -103,7 +105,9 @@ def start_page(title: str, summary: str, shows_change: bool = True) -> Page:
     shows_change: whether the page is about the run with the changes that the view asks for, or about the untouched one
     """
     st.set_page_config(page_title=f"{title} · Gemma Viz", page_icon=ICON, layout="wide")
+    visitor.arrive(title)
     view = View()
+    view.drop_texts_beyond(settings().max_characters, but="prompt")
     name, prompt = _sidebar(view)
     st.title(title)
     _steps(view, title, name)
@@ -129,6 +133,7 @@ def end_page(page: Page) -> None:
     with st.expander("Licence, and the Gemma terms that apply to the weights"):
         st.text(notice())
     st.caption("After “A transformer walk-through, with Gemma” by Douglas Orr (2024).")
+    log.done("page", text=page.cap.text, tokens=len(page.cap))
 
 
 def _sidebar(view: View) -> tuple[str, str]:

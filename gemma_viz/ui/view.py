@@ -24,6 +24,7 @@ from gemma_viz.tokens import visible
 from gemma_viz.ui import words
 
 LONGEST_IN_ADDRESS = 4000  # encoded characters; many servers refuse request headers above 8 KB
+MOST_KEPT = 2_000_000  # characters of a session's long texts; the oldest are forgotten
 
 _KEPT = "_kept"  # ending of the parameter that stands for a text kept in the session
 # Marks the address of a link that changes the view. Its value, the number of such links that were followed before,
@@ -110,8 +111,26 @@ class View:
         if len(quote_plus(text, errors="replace")) <= LONGEST_IN_ADDRESS:
             return {name: None if text == default else text, name + _KEPT: None}
         digest = sha256(text.encode(errors="replace")).hexdigest()[:12]
-        self._long_texts[digest] = text
+        self._keep(digest, text)
         return {name: None, name + _KEPT: digest}
+
+    def _keep(self, digest: str, text: str) -> None:
+        kept = self._long_texts
+        kept.pop(digest, None)
+        kept[digest] = text  # as the newest
+        while len(kept) > 1 and sum(map(len, kept.values())) > MOST_KEPT:
+            del kept[next(iter(kept))]
+
+    def drop_texts_beyond(self, longest: int, but: str) -> None:
+        """Set texts of more characters to their defaults, and say so; but not the one of that name."""
+        for name in sorted({parameter.removesuffix(_KEPT) for parameter in self.params} - {but}):
+            kept = self._long_texts.get(self.params.get(name + _KEPT, ""), "")
+            n = max(len(kept), len(self.params.get(name, "")))
+            if n > longest:
+                self._replace(_changed(self.params, {name: None, name + _KEPT: None}))
+                st.query_params.from_dict(self.params)
+                asked = words.code(visible(name[:20]))
+                self.note(f"{asked} has {n:,} characters and the limit is {longest:,}. Shown is the default.")
 
     def whole_number(self, name: str, low: int, high: int, default: int) -> int:
         """A whole number from low to high, without a control: one of the page's own sets it through `set`."""

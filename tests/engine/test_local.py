@@ -102,7 +102,8 @@ def test_only_functions_of_stages_can_be_asked_for(engine: LocalEngine, function
 
 def test_those_who_wait_know_their_place(gate: Gate) -> None:
     engine = gate.engine()
-    tickets = [engine.submit(asked("overview", text), visitor) for visitor, text in zip("abc", ("a", "b", "c"), strict=True)]
+    names = zip("abc", ("a", "b", "c"), strict=True)
+    tickets = [engine.submit(asked("overview", text), visitor) for visitor, text in names]
     while engine.state.waiting > 2:
         time.sleep(0.01)
     assert [ticket.ahead for ticket in tickets] == [0, 1, 2]

@@ -16,10 +16,10 @@ FAMILIES = ("gemma1", "gemma2", "gemma3")
 
 
 def open_page(page: str, **parameters: str) -> AppTest:
-    app = AppTest.from_file(ROOT / "app.py", default_timeout=60)
+    app = AppTest.from_file(ROOT / "overview.py", default_timeout=60)
     for name, value in parameters.items():
         app.query_params[name] = value
-    if page != "app.py":
+    if page != "overview.py":
         app.switch_page(page)
     return app.run()
 

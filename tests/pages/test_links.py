@@ -11,7 +11,7 @@ SAMPLING = ("repetition", "temperature", "top_k", "top_p", "min_p", "seed")
 
 
 CHOSEN = {
-    "app.py": ("model", "token"),
+    "overview.py": ("model", "token"),
     "pages/1_Tokenization.py": ("merge", "smaller", "script", "kind", "from"),
     "pages/2_Embedding.py": ("around", "off"),
     "pages/3_Transformer_layer.py": ("layer", "norm", "which", "one", "off"),

@@ -26,7 +26,7 @@ def test_every_page_but_the_first_shows_what_if(offered: list[str], page: str) -
     app = open_page(page)
     charts = len(app.get("plotly_chart"))
     if not app.toggle:
-        assert page in ("app.py", "pages/11_Compare.py", *NO_CHARTS)
+        assert page in ("overview.py", "pages/11_Compare.py", *NO_CHARTS)
         return
     switch = next(toggle for toggle in app.toggle if toggle.label.startswith(("Leave out", "Stop the merges")))
     switch.set_value(True).run()
@@ -62,7 +62,7 @@ def test_a_part_that_is_not_there_gets_a_sentence(offered: list[str]) -> None:
     assert len(app.get("plotly_chart")) >= 1
 
 
-@pytest.mark.parametrize("page", ["app.py", "pages/4_Attention.py"])
+@pytest.mark.parametrize("page", ["overview.py", "pages/4_Attention.py"])
 def test_a_text_that_is_too_long_gets_a_sentence_and_stays(offered: list[str], page: str) -> None:
     app = open_page(page)
     text = "a" * 100_000
@@ -82,21 +82,21 @@ def test_every_page_takes_odd_texts(offered: list[str], page: str, text: str) ->
 
 
 def test_a_model_outside_the_operators_list_cannot_be_asked_for(offered: list[str]) -> None:
-    app = open_page("app.py", model="google/gemma-7b")
+    app = open_page("overview.py", model="google/gemma-7b")
     assert not app.exception
     assert "is not offered here" in app.info[0].value
     assert model_of(app).value == offered[0]
 
 
 def test_paths_of_the_server_are_not_shown(offered: list[str]) -> None:
-    app = open_page("app.py")
+    app = open_page("overview.py")
     shown = [element.value for element in (*app.markdown, *app.caption)] + list(model_of(app).options)
     assert not any(str(Path(offered[0]).parent) in text for text in shown)
 
 
 def test_a_model_that_is_missing_gets_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GEMMA_VIZ_MODELS", str(tmp_path / "nothing_here"))
-    app = open_page("app.py")
+    app = open_page("overview.py")
     assert not app.exception
     assert "nothing_here" in app.error[0].value
     assert str(tmp_path) not in app.error[0].value
@@ -112,7 +112,7 @@ def test_choosing_another_model_resets_what_depends_on_it(offered: list[str]) ->
 
 
 def test_the_walk_is_written_as_a_document_on_demand(offered: list[str]) -> None:
-    app = open_page("app.py", prompt="the red cat")
+    app = open_page("overview.py", prompt="the red cat")
     assert all("Save" not in button.proto.label for button in app.get("download_button"))
     next(button for button in app.button if button.label.startswith("Write the whole walk")).click().run()
     assert not app.exception
