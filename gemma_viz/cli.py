@@ -169,7 +169,7 @@ def _app(asked: argparse.Namespace) -> None:
     app = app_file()
     if app is None:
         raise GemmaVizError("The app's pages are not installed with this package. Run it from the project's folder.")
-    command = [sys.executable, "-m", "streamlit", "run", str(app), "--server.port", str(asked.port)]
+    command = [sys.executable, "-m", "gemma_viz.ui.serve", str(app), "--server.port", str(asked.port)]
     command += ["--server.address", asked.host] if asked.host else []
     _report(f"Gemma Viz: http://{asked.host or 'localhost'}:{asked.port}")
     os.execv(sys.executable, command)  # in this process's place, so that signals reach the server

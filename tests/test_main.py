@@ -138,7 +138,7 @@ def test_the_app_is_started_with_its_port(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("os.execv", lambda program, command: started.append(command))
     assert cli.main(["app", "--port", "8642", "--host", "127.0.0.1"]) == 0
     (command,) = started
-    assert Path(command[command.index("run") + 1]).name == "app.py"
+    assert Path(command[command.index("gemma_viz.ui.serve") + 1]).name == "app.py"
     assert command[-4:] == ["--server.port", "8642", "--server.address", "127.0.0.1"]
 
 

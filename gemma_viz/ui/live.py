@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from gemma_viz.capture import Capture
-from gemma_viz.checkpoints import EMBEDDED, label, load
+from gemma_viz.checkpoints import EMBEDDED, label, load, offered_models
 from gemma_viz.edits import UNCHANGED, Edits
 from gemma_viz.errors import EditsError, GemmaVizError, TextError
 from gemma_viz.model import Model
 from gemma_viz.patching import Patch
+from gemma_viz.service import health
+from gemma_viz.service.metrics import MODELS_LOADED
 from gemma_viz.stages.output import Comparison, compare
 
 T = TypeVar("T")
@@ -37,8 +39,17 @@ class Loading:
     def run(self, name: str) -> None:
         try:
             self.model = load(name, progress=self.report)
+            MODELS_LOADED.inc()
         except Exception as error:  # whatever it is, it belongs to the visitors who wait, not to this thread
             self.error = error
+        if name == offered_models()[0]:
+            health.READINESS.set(self.error is None, self._outcome(label(name)))
+
+    def _outcome(self, shown: str) -> str:
+        if self.error is None:
+            return f"{shown} is loaded."
+        reason = str(self.error) if isinstance(self.error, GemmaVizError) else type(self.error).__name__
+        return f"{shown} cannot be loaded: {reason}"
 
     def report(self, share: float, what: str) -> None:
         self.share, self.what = share, what
@@ -55,16 +66,22 @@ def _lock() -> threading.Lock:
     return threading.Lock()
 
 
-def model(name: str) -> Model:
-    """The model of this name, loaded once for all visitors.
-
-    Shows progress; stops the page with a sentence on failure.
-    """
+def preload(name: str) -> Loading:
+    """Begin to load a model, or say how far that is. Waits for nothing, and needs no visitor."""
     with _lock():
         loading = _loadings().get(name)
         if loading is None:
             loading = _loadings()[name] = Loading()
             threading.Thread(target=loading.run, args=(name,), daemon=True).start()
+    return loading
+
+
+def model(name: str) -> Model:
+    """The model of this name, loaded once for all visitors.
+
+    Shows progress; stops the page with a sentence on failure.
+    """
+    loading = preload(name)
     _wait_for(loading, name)
     if loading.error:
         with _lock():

@@ -9,7 +9,7 @@ from gemma_viz.capture import Capture
 from gemma_viz.checkpoints import label, offered_models
 from gemma_viz.edits import UNCHANGED
 from gemma_viz.notice import notice
-from gemma_viz.ui import change, live
+from gemma_viz.ui import change, live, operator
 from gemma_viz.ui.copy_link import copy_link
 from gemma_viz.ui.token_strip import token_strip
 from gemma_viz.ui.view import View
@@ -104,6 +104,7 @@ def start_page(title: str, summary: str, shows_change: bool = True) -> Page:
     shows_change: whether the page is about the run with the changes that the view asks for, or about the untouched one
     """
     st.set_page_config(page_title=f"{title} · Gemma Viz", page_icon=ICON, layout="wide")
+    operator.start()  # where Streamlit was started by itself, not by `serve`
     view = View()
     name, prompt = _sidebar(view)
     st.title(title)
