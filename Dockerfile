@@ -44,7 +44,7 @@ ENV HOME=/data \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 
-USER viz
+USER 1000
 EXPOSE 8501
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s \
     CMD ["/venv/bin/python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8501/_stcore/health', timeout=4)"]

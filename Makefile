@@ -8,11 +8,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH_VENV := .venv-bench
 
-.PHONY: run test test-gpu lint format docs chromium bench bench-quick bench-parity clean
+.PHONY: run test test-gpu lint lint-deploy format docs space chromium bench bench-quick bench-parity clean
 
 run: $(VENV)/ready
-	@echo "Gemma Viz: http://localhost:$(PORT)"
-	@$(BIN)/streamlit run app.py --server.port $(PORT)
+	@$(BIN)/python -m gemma_viz app --port $(PORT)
 
 # Two processes share the fast tests; the browser has the machine for itself. Where the machine was too busy all the same,
 # a browser test may try once more, and the report says so.
@@ -29,12 +28,24 @@ lint: $(VENV)/ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# What the operator's files say, as far as the tools to read them are here.
+lint-deploy: $(VENV)/ready-dev
+	@HADOLINT=$(BIN)/hadolint deploy/lint
+
 format: $(VENV)/ready-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 docs: $(VENV)/ready-dev
 	@$(BIN)/python -m docs.build
+
+# The folder of a Hugging Face Space: what the Dockerfile needs, and a README that says how to run it.
+space:
+	@rm -rf build/space && mkdir -p build/space
+	@git archive HEAD Dockerfile .dockerignore requirements.txt LICENSE NOTICE app.py .streamlit pages gemma_viz \
+		| tar -x -C build/space
+	@cp deploy/huggingface/README.md build/space
+	@echo "The Space is in build/space; docs/operators.md says how to upload it."
 
 # Against other libraries, which have an environment of their own.
 bench: $(BENCH_VENV)/ready

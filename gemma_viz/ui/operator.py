@@ -15,7 +15,8 @@ def start() -> None:
 
 def connected_tabs() -> int:
     """How many tabs are connected, as Streamlit counts them; 0 before it serves."""
-    if not runtime.exists():
+    try:
+        stats = runtime.get_instance().stats_mgr.get_stats(family_names=["active_sessions"])
+    except (RuntimeError, AttributeError):  # there is none yet, or one that is still being made
         return 0
-    stats = runtime.get_instance().stats_mgr.get_stats(family_names=["active_sessions"])
     return sum(stat.value for stat in stats["active_sessions"] if isinstance(stat, GaugeStat))
