@@ -9,11 +9,11 @@ BIN := $(VENV)/bin
 BENCH_VENV := .venv-bench
 AUDIT_VENV := .venv-audit
 
-.PHONY: run test test-browser test-others test-gpu lint format docs chromium bench bench-quick bench-parity audit clean
+.PHONY: run test test-browser test-others test-gpu lint lint-deploy format docs space chromium bench bench-quick \
+	bench-parity audit clean
 
 run: $(VENV)/ready
-	@echo "Gemma Viz: http://localhost:$(PORT)"
-	@$(BIN)/streamlit run app.py --server.port $(PORT)
+	@$(BIN)/python -m gemma_viz app --port $(PORT)
 
 # Side by side, because a browser leaves half of the machine idle; but never two browsers, which wait for each other.
 test: lint chromium
@@ -34,12 +34,24 @@ lint: $(VENV)/ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# What the operator's files say, as far as the tools to read them are here.
+lint-deploy: $(VENV)/ready-dev
+	@HADOLINT=$(BIN)/hadolint deploy/lint
+
 format: $(VENV)/ready-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 docs: $(VENV)/ready-dev
 	@$(BIN)/python -m docs.build
+
+# The folder of a Hugging Face Space: what the Dockerfile needs, and a README that says how to run it.
+space:
+	@rm -rf build/space && mkdir -p build/space
+	@git archive HEAD Dockerfile .dockerignore requirements.txt LICENSE NOTICE app.py overview.py .streamlit pages gemma_viz \
+		| tar -x -C build/space
+	@cp deploy/huggingface/README.md build/space
+	@echo "The Space is in build/space; docs/operators.md says how to upload it."
 
 # Against other libraries, which have an environment of their own.
 bench: $(BENCH_VENV)/ready

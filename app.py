@@ -9,6 +9,7 @@ from gemma_viz.errors import BadSetting
 from gemma_viz.service import log
 from gemma_viz.service.private import OnlyFromThisMachine
 from gemma_viz.service.settings import settings
+from gemma_viz.ui import live, operator
 from gemma_viz.ui.boundary import answer
 
 log.to_stderr()
@@ -17,6 +18,7 @@ try:
 except BadSetting as error:
     raise SystemExit(f"gemma-viz: {error}") from None
 
+operator.start(live.engine())
 app = App(
     Path(__file__).with_name("overview.py"),
     on_script_error=answer,

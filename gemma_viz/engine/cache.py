@@ -3,20 +3,11 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from gemma_viz.service.metrics import CacheState
+
 Value = TypeVar("Value")
-
-
-@dataclass(frozen=True)
-class CacheState:
-    """entries, bytes: int, what is there; hits, misses: int, since the start."""
-
-    entries: int
-    bytes: int
-    hits: int
-    misses: int
 
 
 class Cache(Generic[Value]):

@@ -16,11 +16,11 @@ from starlette.routing import Route
 from gemma_viz.engine import Engine, Ticket, wire
 from gemma_viz.engine.keys import CaptureKey, ModelKey, Request
 from gemma_viz.errors import Busy, EngineError, GemmaVizError
+from gemma_viz.service import log
 
 ANSWER = "/answer"
 LARGEST_REQUEST = 64 << 20  # bytes; values of earlier answers can be arguments
 FRAME_SECONDS = 0.1
-SERVER_ERROR = EngineError("Something went wrong with this request.")
 
 
 def application(engine: Engine) -> Starlette:
@@ -70,8 +70,11 @@ def _outcome(ticket: Ticket) -> tuple[str, Any]:
         return "answer", ticket.result()
     except GemmaVizError as error:
         return "error", error
-    except Exception:
-        return "error", SERVER_ERROR  # what it was stands in the log, not in what visitors read
+    except Exception as error:
+        return "error", EngineError(
+            f"Something went wrong where the model is (request {log.failed(error)}). Try again, or tell whoever runs "
+            "this app that number."
+        )
 
 
 def frame(message: tuple[Any, ...]) -> bytes:

@@ -19,14 +19,25 @@ from gemma_viz.capture import Capture
 from gemma_viz.checkpoints import load
 from gemma_viz.edits import UNCHANGED
 from gemma_viz.engine import wire
-from gemma_viz.engine.cache import Cache, CacheState
+from gemma_viz.engine.cache import Cache
 from gemma_viz.engine.keys import CaptureKey, ModelKey, PatchKey, Request
-from gemma_viz.errors import Busy, Cancelled, EngineError, OutOfMemory, TextError, TookTooLong
+from gemma_viz.errors import (
+    Busy,
+    Cancelled,
+    EditsError,
+    EngineError,
+    OutOfMemory,
+    SamplingError,
+    TextError,
+    TookTooLong,
+)
 from gemma_viz.instrument import interrupted_by
 from gemma_viz.memory import give_back_memory, is_out_of_memory
 from gemma_viz.model import Model
 from gemma_viz.patching import Patch
 from gemma_viz.progress import Progress, reported_to
+from gemma_viz.service.metrics import REQUESTS, WAITING_SECONDS, WORK_SECONDS, EngineState
+from gemma_viz.service.settings import Settings
 
 FUNCTIONS_IN = re.compile(r"gemma_viz\.(stages\.[a-z_]+|report)")
 TOGETHER = 8  # texts in one pass, at most
@@ -52,6 +63,16 @@ class Limits:
     capture_bytes: int = 512 << 20
     answer_bytes: int = 256 << 20
 
+    @classmethod
+    def of(cls, settings: Settings) -> "Limits":
+        """Those of the operator's settings."""
+        return cls(
+            line=settings.line,
+            seconds=settings.seconds,
+            capture_bytes=settings.capture_mib << 20,
+            answer_bytes=settings.answer_mib << 20,
+        )
+
 
 class LocalTicket:
     """A request on its way, for the thread that waits for it; see `gemma_viz.engine.Ticket`."""
@@ -63,6 +84,7 @@ class LocalTicket:
         self.what = ""
         self._place = place
         self._share_of_call = 0.0
+        self._submitted: float | None = time.monotonic()
         self._error: Exception | None = None
         self._over = threading.Event()
 
@@ -106,6 +128,12 @@ class LocalTicket:
         """See `gemma_viz.engine.Ticket`."""
         self.end(Cancelled("This was stopped."))
 
+    def begin(self) -> None:
+        """It is at work, for the first time or again."""
+        if self._submitted is not None:
+            WAITING_SECONDS.observe(time.monotonic() - self._submitted)
+            self._submitted = None
+
     def report(self, share: float, what: str) -> None:
         """Take note of how far the present call is."""
         self._share_of_call, self.what = share, what
@@ -121,7 +149,19 @@ class LocalTicket:
         """Nothing more will come."""
         if not self.is_over:
             self._error = error
+            REQUESTS.labels(_outcome(error)).inc()
             self._over.set()
+
+
+def _outcome(error: Exception | None) -> str:
+    """One of `metrics.OUTCOMES`. That a text cannot be run is an answer too."""
+    kinds: dict[str, tuple[type[Exception], ...]] = {
+        "cancelled": (Cancelled,),
+        "timed_out": (TookTooLong,),
+        "done": (TextError, EditsError, SamplingError),
+    }
+    found = (outcome for outcome, errors in kinds.items() if isinstance(error, errors))
+    return next(found, "failed") if error else "done"
 
 
 @dataclass
@@ -142,17 +182,6 @@ class Loading:
         """Take note of how far it is, for those who wait and for the log."""
         self.share, self.what = share, what
         print(f"[gemma-viz] {share:4.0%}  {what}", flush=True)
-
-
-@dataclass(frozen=True)
-class State:
-    """What an operator sees. waiting: visitors in line; at_work: str, the function that is called now, or \"\"."""
-
-    waiting: int
-    at_work: str
-    captures: CacheState
-    answers: CacheState
-    models: tuple[str, ...]
 
 
 class LocalEngine:
@@ -189,6 +218,7 @@ class LocalEngine:
         with self._changed:
             older = self._line.get(visitor)
             if older is None and len(self._line) >= self.limits.line:
+                REQUESTS.labels("busy").inc()
                 raise Busy(f"The model is busy: {len(self._line)} people are waiting for it. Try again in a moment.")
             if older:
                 older.end(_replaced())
@@ -204,12 +234,12 @@ class LocalEngine:
             return others + len(self._at_work)
 
     @property
-    def state(self) -> State:
+    def state(self) -> EngineState:
         """What an operator sees."""
         with self._changed:
             ready = tuple(name for name, loading in self._loadings.items() if loading.model)
-            at_work = self._at_work[-1].request.function if self._at_work else ""
-            return State(len(self._line), at_work, self._captures.state, self._answers.state, ready)
+            caches = {"captures": self._captures.state, "answers": self._answers.state}
+            return EngineState(len(self._line), len(self._at_work), ready, caches)
 
     # The worker's
 
@@ -244,6 +274,7 @@ class LocalEngine:
         """One call of a ticket; with more to come it goes to the end of the line."""
         self._answer_from_memory(ticket)
         if not ticket.is_over:
+            ticket.begin()
             self._answer(ticket)
         with self._changed:
             self._at_work.remove(ticket)
@@ -257,12 +288,14 @@ class LocalEngine:
     def _answer(self, ticket: LocalTicket) -> None:
         name = _name_of_call(ticket)
         watch = _Watch(ticket, self.limits.seconds, self._let_others_in)
+        stage = ticket.request.function.partition(":")[0].rpartition(".")[2]
         try:
             with interrupted_by(watch.look), reported_to(ticket.report):
                 answer = wire.encode(self._called(ticket.request.function, ticket.next_call))
         except Exception as error:  # it belongs to who asked
             ticket.end(error)
         else:
+            WORK_SECONDS.labels(stage).observe(watch.seconds)
             self._answers.put(name, answer, len(answer))
             ticket.take(wire.decode(answer))  # as from memory, or from another machine: nobody can change it for others
 
@@ -357,18 +390,23 @@ class _Watch:
 
     def __init__(self, ticket: LocalTicket, seconds: float, let_others_in: Callable[[], None]):
         self._ticket = ticket
-        self._seconds = seconds
+        self._limit = seconds
         self._let_others_in = let_others_in
         self._start = self._last = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """How long the call has taken so far, without the others' that were let in."""
+        return time.monotonic() - self._start
 
     def look(self) -> None:
         """Raises Cancelled or TookTooLong where the call is not to go on."""
         now = time.monotonic()
         if self._ticket.is_over:
             raise Cancelled("This was stopped.")
-        if now - self._start > self._seconds:
+        if self.seconds > self._limit:
             raise TookTooLong(
-                f"This took longer than the {self._seconds:g} seconds that a step may take here. Try a shorter prompt."
+                f"This took longer than the {self._limit:g} seconds that a step may take here. Try a shorter prompt."
             )
         if now - self._last > OWN_TURN_SECONDS:
             self._let_others_in()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
+from urllib.parse import urlsplit
 
 from gemma_viz.errors import BadSetting
 
@@ -25,6 +26,10 @@ class Settings:
     trusted_proxies: networks of the proxies whose X-Forwarded-For is believed
     login: bool, whether every page asks for a login first
     log_text: bool, whether the log may hold what visitors type
+    engine: str, the address of an engine on other machines, "" for the one of this process
+    line: int, visitors who wait for the engine at the same time, beyond whom it is busy
+    seconds: float, how long one request may work
+    capture_mib, answer_mib: int, MiB of captures and of answers that are remembered
     """
 
     max_characters: int = 200_000
@@ -33,6 +38,11 @@ class Settings:
     trusted_proxies: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
     login: bool = False
     log_text: bool = False
+    engine: str = ""
+    line: int = 100
+    seconds: float = 120.0
+    capture_mib: int = 512
+    answer_mib: int = 256
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Settings":
@@ -48,12 +58,6 @@ class Settings:
 def settings() -> Settings:
     """Those of this process, read once. Raises BadSetting."""
     return Settings.read(os.environ)
-
-
-def _characters(name: str, text: str) -> int:
-    if not (text.isdecimal() and int(text) > 0):
-        raise BadSetting(f"{name} is {text!r}. It takes a whole number of characters, 1 or more, or nothing.")
-    return int(text)
 
 
 def _requests(name: str, text: str) -> int:
@@ -79,12 +83,33 @@ def _switch(name: str, text: str) -> bool:
     return text == "1"
 
 
+def _address(name: str, text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise BadSetting(f"{name} is {text!r}. It takes an address such as http://127.0.0.1:8000, or nothing.")
+    return text.rstrip("/")
+
+
+def _whole(unit: str) -> Callable[[str, str], int]:
+    def parse(name: str, text: str) -> int:
+        if not (text.isdecimal() and int(text) > 0):
+            raise BadSetting(f"{name} is {text!r}. It takes a whole number of {unit}, 1 or more, or nothing.")
+        return int(text)
+
+    return parse
+
+
 # The fields' variables, and what reads one from its name and text.
 VARIABLES: dict[str, tuple[str, Callable[[str, str], Any]]] = {
-    "max_characters": ("GEMMA_VIZ_MAX_CHARACTERS", _characters),
+    "max_characters": ("GEMMA_VIZ_MAX_CHARACTERS", _whole("characters")),
     "requests_per_session": ("GEMMA_VIZ_REQUESTS_PER_SESSION", _requests),
     "requests_per_address": ("GEMMA_VIZ_REQUESTS_PER_ADDRESS", _requests),
     "trusted_proxies": ("GEMMA_VIZ_TRUSTED_PROXIES", _networks),
     "login": ("GEMMA_VIZ_LOGIN", _switch),
     "log_text": ("GEMMA_VIZ_LOG_TEXT", _switch),
+    "engine": ("GEMMA_VIZ_ENGINE", _address),
+    "line": ("GEMMA_VIZ_LINE", _whole("visitors")),
+    "seconds": ("GEMMA_VIZ_SECONDS", _whole("seconds")),
+    "capture_mib": ("GEMMA_VIZ_CAPTURE_MIB", _whole("MiB")),
+    "answer_mib": ("GEMMA_VIZ_ANSWER_MIB", _whole("MiB")),
 }

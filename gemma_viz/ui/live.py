@@ -14,7 +14,8 @@ from gemma_viz.edits import UNCHANGED, Edits
 from gemma_viz.engine import Engine, Ticket, wire
 from gemma_viz.engine.cache import Cache
 from gemma_viz.engine.keys import CaptureKey, ModelKey, PatchKey, Request
-from gemma_viz.engine.local import LocalEngine
+from gemma_viz.engine.local import Limits, LocalEngine
+from gemma_viz.engine.remote import RemoteEngine
 from gemma_viz.errors import EditsError, EngineError, GemmaVizError, TextError, TooManyCharacters, TooManyRequests
 from gemma_viz.generation import NewToken
 from gemma_viz.patching import PatchKind, check_place
@@ -89,8 +90,9 @@ class Run:
 
 @st.cache_resource(show_spinner=False)
 def engine() -> Engine:
-    """The engine of this process, shared between visitors."""
-    return LocalEngine()
+    """The engine, shared between visitors: of this process, or where the operator's settings say."""
+    address = settings().engine
+    return RemoteEngine(address) if address else LocalEngine(Limits.of(settings()))
 
 
 def model(name: str) -> ModelCard:

@@ -133,7 +133,7 @@ def end_page(page: Page) -> None:
     with st.expander("Licence, and the Gemma terms that apply to the weights"):
         st.text(notice())
     st.caption("After “A transformer walk-through, with Gemma” by Douglas Orr (2024).")
-    log.done("page", text=page.cap.text, tokens=len(page.cap))
+    log.done("page", text=page.run.text, tokens=len(page.run))
 
 
 def _sidebar(view: View) -> tuple[str, str]:

@@ -45,7 +45,8 @@ class View:
         context = get_script_run_ctx()
         went_in_history = context is not None and context.is_history_navigation
         followed = address.get(_LINK) == self._next_link
-        if _PARAMS not in st.session_state or went_in_history or followed:
+        self._session_is_new = _PARAMS not in st.session_state
+        if self._session_is_new or went_in_history or followed:
             self._replace(address)
             st.session_state[_FOLLOWED] = int(self._next_link) + followed
         elif address != self.params:
@@ -339,7 +340,12 @@ class View:
             if key in st.session_state:
                 store(st.session_state[key])
 
-        widget(key=key, on_change=changed, **options)
+        entered = widget(key=key, on_change=changed, **options)
+        # A tab whose server was lost goes on in a new session at the next one when something is entered, and Streamlit
+        # calls nothing for what a session's first run was asked with.
+        if self._session_is_new and entered != _drawn_value(options):
+            store(entered)
+            st.rerun()
 
     def _replace(self, params: dict[str, str]) -> None:
         """Take over parameters from outside, and renew the widgets that they change."""
@@ -354,6 +360,13 @@ class View:
         self._replace({name: text for name, text in self.params.items() if name not in resets})
         st.session_state[_PARAMS] = _changed(self.params, texts)
         st.query_params.from_dict(self.params)
+
+
+def _drawn_value(options: Mapping[str, Any]) -> Any:
+    """What a widget with these options shows before anybody touches it."""
+    if "index" in options:
+        return options["options"][options["index"]]
+    return options.get("value", options.get("default"))
 
 
 def _changed(params: dict[str, str], texts: Mapping[str, str | None]) -> dict[str, str]:

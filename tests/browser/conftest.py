@@ -33,12 +33,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.flaky(reruns=1))  # the machine may have been too busy; the report says so
 
 
-@contextmanager
-def running_server() -> Iterator[str]:
-    """A fresh server of the app, with no session yet; gives its address."""
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        port: int = free.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running_server(port: int | None = None) -> Iterator[str]:
+    """A fresh server of the app, with no session yet; gives its address. port: any that is free if not given."""
+    port = port or free_port()
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GEMMA_VIZ_M")}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)

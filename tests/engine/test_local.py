@@ -74,7 +74,7 @@ def test_what_was_answered_is_answered_again_at_once(engine: LocalEngine) -> Non
     again = engine.submit(request, "b")
     assert again.is_over
     assert same(again.result(), first.result())
-    assert engine.state.answers.hits >= 2
+    assert engine.state.caches["answers"].hits >= 2
 
 
 def test_an_error_is_raised_where_the_answer_is_awaited_and_harms_nobody_else(engine: LocalEngine, gate: Gate) -> None:
@@ -218,7 +218,7 @@ def test_captures_stay_within_their_bytes(gate: Gate) -> None:
     engine = gate.engine(capture_bytes=2 * size)
     for text in ("the cat", "red cat", "the red", "red the"):
         answer(engine.submit(Request(STAGES + "described:described", ((CaptureKey(NAME, text),),)), "a"))
-    assert 0 < engine.state.captures.bytes <= 2 * size
+    assert 0 < engine.state.caches["captures"].bytes <= 2 * size
 
 
 # Together
@@ -274,7 +274,7 @@ def test_out_of_memory_is_tried_once_more_without_what_is_remembered(
     stage(hungry)
     with pytest.raises(OutOfMemory, match="shorter prompt"):
         answer(engine.submit(asked("hungry", "the cat"), "a"))
-    assert engine.state.captures.entries <= 1
+    assert engine.state.caches["captures"].entries <= 1
     assert answer(engine.submit(asked("hungry", "the cat"), "a")) == ["the cat"], "the second try of the next request"
 
 

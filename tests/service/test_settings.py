@@ -22,8 +22,25 @@ def test_every_variable_is_read() -> None:
             "GEMMA_VIZ_TRUSTED_PROXIES": "172.16.0.0/12, ::1",
             "GEMMA_VIZ_LOGIN": "1",
             "GEMMA_VIZ_LOG_TEXT": "1",
+            "GEMMA_VIZ_ENGINE": "http://head:8000/",
+            "GEMMA_VIZ_LINE": "9",
+            "GEMMA_VIZ_SECONDS": "30",
+            "GEMMA_VIZ_CAPTURE_MIB": "64",
+            "GEMMA_VIZ_ANSWER_MIB": "32",
         }
-    ) == Settings(500, 7, 0, (ip_network("172.16.0.0/12"), ip_network("::1/128")), login=True, log_text=True)
+    ) == Settings(
+        max_characters=500,
+        requests_per_session=7,
+        requests_per_address=0,
+        trusted_proxies=(ip_network("172.16.0.0/12"), ip_network("::1/128")),
+        login=True,
+        log_text=True,
+        engine="http://head:8000",
+        line=9,
+        seconds=30,
+        capture_mib=64,
+        answer_mib=32,
+    )
 
 
 @pytest.mark.parametrize(
@@ -37,6 +54,9 @@ def test_every_variable_is_read() -> None:
         ("GEMMA_VIZ_TRUSTED_PROXIES", "proxy", "addresses or networks"),
         ("GEMMA_VIZ_LOGIN", "yes", "1 for on"),
         ("GEMMA_VIZ_LOG_TEXT", "true", "1 for on"),
+        ("GEMMA_VIZ_ENGINE", "head:8000", "such as http://"),
+        ("GEMMA_VIZ_LINE", "0", "1 or more"),
+        ("GEMMA_VIZ_SECONDS", "1.5", "whole number of seconds"),
     ],
 )
 def test_what_a_variable_cannot_hold_is_named_with_what_it_takes(name: str, text: str, takes: str) -> None:
