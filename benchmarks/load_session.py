@@ -33,7 +33,8 @@ class Shown:
     """What a page shows when its run is over, as far as it tells whose it is.
 
     prompt: what the prompt box holds; box: id of its widget
-    tokens: texts of the token strip, none where the page stopped above it; axes: those of charts, where they begin at <bos>
+    tokens: texts of the token strip, none where the page stopped above it
+    axes: the same of the axes of charts that begin at <bos>
     links: the addresses that the links to other pages hold, by the page's hash
     alerts: all boxes with a sentence; errors: the red ones and exceptions
     answer: the position of the selected token and the likeliest next one in words, on the Overview
@@ -105,7 +106,8 @@ def whose(shown: Shown, prompt: str, prompts_in_links: Iterable[str]) -> list[st
 class Tab:
     """A connection to the server, and what the browser keeps of it: the address, the session's id, large messages.
 
-    query: what stands behind the ? of the address; pages: hashes of the pages by their path; page: the present one's hash
+    query: what stands behind the ? of the address
+    pages: hashes of the pages by their path in the address; page: the present one's hash
     """
 
     def __init__(self, server: str, query: str):
@@ -143,7 +145,7 @@ class Tab:
     ) -> Shown:
         """Ask for a run and receive it to its end.
 
-        page: hash of the page, the present one unless given; path: the page's in the address, where no hash is known yet
+        page: hash of the page, the present one unless given; path: the page's in the address, if the hash is not known
         query: the new address, if the visitor went there; history: by Back or Forward
         """
         message = BackMsg()

@@ -4,7 +4,7 @@ import asyncio
 import re
 import time
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from urllib.parse import parse_qs, urlencode
@@ -44,7 +44,6 @@ WALK = (
 )
 OPEN, PAGE, PROMPT, CHOICE, BACK = "open", "page change", "prompt change", "choice", "reconnection"
 HABITS = {PAGE: 0.55, PROMPT: 0.2, CHOICE: 0.25}
-NEXT_PAGE = 0.7  # of page changes go to the next page, the others anywhere
 ACTIONS_OF_A_VISIT = 30  # then the visitor leaves, and another one comes
 N_LAYERS, N_HEADS = 18, 4
 
@@ -59,6 +58,7 @@ class Plan:
 
     server: its address; pid: of its process, if it runs here, for its CPU time; think: mean seconds between actions
     seconds, actions: the end, whichever comes first; own: share of prompts that nobody else types
+    habits: how often a visitor does what; steady: share of page changes that go to the next page, not anywhere
     patience: seconds after which a page counts as lost
     """
 
@@ -68,6 +68,8 @@ class Plan:
     think: float
     actions: int | None = None
     own: float = 0.2
+    habits: Mapping[str, float] = field(default_factory=lambda: HABITS)
+    steady: float = 0.7
     patience: float = 60.0
     seed: int = 0
     pid: int | None = None
@@ -190,7 +192,7 @@ class Visitor:
         self._random = random
         self._own_prompts = 0
         self._prompt = self._draw_prompt()
-        self._path = "" if random.random() < NEXT_PAGE else random.choice(WALK)
+        self._path = "" if random.random() < crowd.plan.steady else random.choice(WALK)
         self._tab = Tab(crowd.plan.server, urlencode({"prompt": self._prompt}))
         self._shown = Shown()
 
@@ -215,13 +217,14 @@ class Visitor:
         return await self._tab.run(page="", path=self._path)
 
     async def _act(self) -> None:
-        kind = self._random.choices(list(HABITS), list(HABITS.values()))[0]
+        habits = self._crowd.plan.habits
+        kind = self._random.choices(list(habits), list(habits.values()))[0]
         await self._timed(kind, {PAGE: self._turn_page, PROMPT: self._type_prompt, CHOICE: self._choose}[kind]())
 
     def _turn_page(self) -> Awaitable[Shown]:
         """Follow a link, which holds the address."""
         here = WALK.index(self._path)
-        anywhere = self._random.random() >= NEXT_PAGE
+        anywhere = self._random.random() >= self._crowd.plan.steady
         self._path = self._random.choice(WALK) if anywhere else WALK[(here + 1) % len(WALK)]
         page = self._tab.pages[self._path]
         assert self._shown.links
