@@ -32,7 +32,7 @@ Path = tuple[int, ...]
 class Shown:
     """What a page shows when its run is over, as far as it tells whose it is.
 
-    prompt: what the prompt box holds; box: id of its widget
+    prompt: what the prompt box holds; box: id of its widget; sliders: ids of all sliders
     tokens: texts of the token strip, none where the page stopped above it
     axes: the same of the axes of charts that begin at <bos>
     links: the addresses that the links to other pages hold, by the page's hash
@@ -44,6 +44,7 @@ class Shown:
 
     prompt: str | None = None
     box: str = ""
+    sliders: tuple[str, ...] = ()
     tokens: tuple[str, ...] = ()
     axes: tuple[tuple[str, ...], ...] = ()
     links: Mapping[str, str] | None = None
@@ -58,11 +59,13 @@ class Shown:
 def read(elements: Iterable[Element], n_bytes: int = 0, n_messages: int = 0) -> Shown:
     """Find in a page's elements what tells whose page it is."""
     found: dict[str, Any] = {"n_bytes": n_bytes, "n_messages": n_messages, "links": {}}
-    alerts, errors, axes = [], [], []
+    alerts, errors, axes, sliders = [], [], [], []
     for element in elements:
         match element.WhichOneof("type"):
             case "text_area" if element.text_area.label == "Prompt":
                 found |= {"prompt": element.text_area.default, "box": element.text_area.id}
+            case "slider":
+                sliders.append(element.slider.id)
             case "page_link":
                 found["links"].setdefault(element.page_link.page_script_hash, element.page_link.query_string)
             case "bidi_component" if element.bidi_component.component_name == STRIP:
@@ -80,7 +83,8 @@ def read(elements: Iterable[Element], n_bytes: int = 0, n_messages: int = 0) -> 
                 found["whole"] = found.get("whole", False) or FOOT in body
                 if answer := ANSWER.match(body):
                     found["answer"] = int(answer[1]), answer[2]
-    return Shown(alerts=tuple(alerts), errors=tuple(errors), axes=tuple(axes), **found)
+    lists = {"alerts": alerts, "errors": errors, "axes": axes, "sliders": sliders}
+    return Shown(**found, **{name: tuple(values) for name, values in lists.items()})
 
 
 def _token_axes(spec: str) -> list[tuple[str, ...]]:
@@ -108,6 +112,7 @@ class Tab:
 
     query: what stands behind the ? of the address
     pages: hashes of the pages by their path in the address; page: the present one's hash
+    session: its id, with which a connection that broke can be taken up again
     """
 
     def __init__(self, server: str, query: str):
@@ -117,14 +122,14 @@ class Tab:
         self._kept: dict[str, ForwardMsg] = {}
         self._last_used: dict[str, int] = {}
         self._runs = 0
-        self._session = ""
+        self.session = ""
         self.query = query
         self.page = ""
         self.pages: dict[str, str] = {}
 
     async def connect(self) -> None:
         """Connect, or connect again to the same session if the server still has it."""
-        protocols = ["streamlit", "PLACEHOLDER_AUTH_TOKEN", *filter(None, [self._session])]
+        protocols = ["streamlit", "PLACEHOLDER_AUTH_TOKEN", *filter(None, [self.session])]
         self._socket = await connect(
             self._stream, origin=self._origin, subprotocols=protocols, max_size=None, compression=None, close_timeout=1
         )
@@ -134,6 +139,11 @@ class Tab:
         """Leave, as a tab that is closed."""
         if self._socket:
             await self._socket.close()
+
+    def drop(self) -> None:
+        """Be gone, as when the machine loses its network."""
+        if self._socket:
+            self._socket.transport.abort()
 
     async def run(
         self,
@@ -158,15 +168,16 @@ class Tab:
         request.widget_states.widgets.extend(widgets)
         request.cached_message_hashes.extend(self._kept)
         await self.send(message.SerializeToString())
-        return await self._received()
+        return await self.received()
 
     async def send(self, data: bytes | str) -> None:
         """Send anything."""
         assert self._socket, "not connected"
         await self._socket.send(data)
 
-    async def _received(self) -> Shown:
-        assert self._socket
+    async def received(self) -> Shown:
+        """What a run shows that was asked for."""
+        assert self._socket, "not connected"
         elements: dict[Path, Element] = {}
         n_bytes = n_messages = 0
         while True:
@@ -177,7 +188,7 @@ class Tab:
                 case "delta":
                     _place(elements, tuple(message.metadata.delta_path), message)
                 case "new_session":
-                    self._session = message.new_session.initialize.session_id
+                    self.session = message.new_session.initialize.session_id
                     self.page = message.new_session.page_script_hash
                     elements.clear()
                 case "navigation":
