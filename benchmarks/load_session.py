@@ -91,7 +91,8 @@ def _token_axes(spec: str) -> list[tuple[str, ...]]:
     """The token texts along the axes of a chart's JSON, which is not read as a whole: it can be large."""
     starts = [match.end() for match in re.finditer('"ticktext":', spec)] if TOKEN_AXIS in spec else []
     axes = [json.JSONDecoder().raw_decode(spec, start)[0] for start in starts]
-    return [tuple(axis) for axis in axes if axis[:1] == ["&lt;bos&gt;"]]
+    # Where two prompts are compared, "≠" stands between the tokens that differ: such an axis is of neither.
+    return [tuple(axis) for axis in axes if axis[:1] == ["&lt;bos&gt;"] and not any("≠" in text for text in axis)]
 
 
 def text_of(tokens: Iterable[str]) -> str:
