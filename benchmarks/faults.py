@@ -1,6 +1,6 @@
 """Faults and bad input against a real server: what comes of it, and what others notice.
 
-    python -m benchmarks.faults [--only WORDS] [--json FILE]
+    python -m benchmarks.faults [--only NAME …] [--json FILE]
 
 During each of them a few visitors walk the pages as in `load.py`; the table says how many pages they were shown, what
 was wrong with them, and how long the slowest took. At the end the server is killed under load and started again.
@@ -37,6 +37,8 @@ PATIENCE = 30.0
 PROMPT = "The capital of France is"
 ADDRESS = urlencode({"prompt": PROMPT})
 WITNESSES, WITNESS_SECONDS = 3, 10
+KILLED = "kill -9 under load"
+GIVEN_UP = 120  # seconds
 
 Fault = Callable[[str], Awaitable[str]]
 
@@ -46,7 +48,7 @@ class Finding:
     """What came of a fault.
 
     got: what the one who caused it got; pages, wrong, slowest: what the witnesses were shown, and seconds
-    up: whether it is the same server still, and answers; memory_mib: its memory afterwards
+    server: whether it is the same one still, and answers; memory_mib: its memory afterwards
     """
 
     fault: str
@@ -54,7 +56,7 @@ class Finding:
     pages: int
     wrong: str
     slowest: float
-    up: bool
+    server: str
     memory_mib: float
 
 
@@ -234,7 +236,7 @@ def _status(request: urllib.request.Request) -> str:
     except urllib.error.HTTPError as error:
         return f"refused (HTTP {error.code})"
     except OSError as error:
-        return f"refused ({type(error).__name__})"
+        return f"refused ({error})"
 
 
 def faults() -> dict[str, Fault]:
@@ -281,14 +283,13 @@ def faults() -> dict[str, Fault]:
 
 def witnessed(name: str, fault: Fault, server: Server, pool: ProcessPoolExecutor) -> Finding:
     """Let a fault happen while others walk the pages."""
-    pid = server.pid
     crowd = pool.submit(simulate, Plan(server.address, WITNESSES, WITNESS_SECONDS, think=0.5, own=0.1))
     time.sleep(1)
     try:
         got = asyncio.run(fault(server.address))
     except (*BROKEN, TimeoutError) as error:
-        got = f"{type(error).__name__}: {error}"
-    return _finding(name, got, crowd.result(), server, pid)
+        got = f"{type(error).__name__} {error}"
+    return _finding(name, got, crowd.result(), server)
 
 
 def killed(server: Server, pool: ProcessPoolExecutor, n_visitors: int = 10) -> Finding:
@@ -297,28 +298,44 @@ def killed(server: Server, pool: ProcessPoolExecutor, n_visitors: int = 10) -> F
     time.sleep(15)
     server.kill()
     server.start()
-    record, pid = crowd.result(), server.pid
+    record = crowd.result()
     came_back = [action for action in record.actions if action.kind == BACK]
     again = sum(action.outcome == OK for action in came_back)
     got = f"{record.drops} connections broke; {again} of {len(came_back)} visitors saw their page again"
-    return _finding("kill -9 under load", got, record, server, pid)
+    return _finding(KILLED, got, record, server)
 
 
-def _finding(name: str, got: str, record: Record, server: Server, pid: int) -> Finding:
+def _finding(name: str, got: str, record: Record, server: Server) -> Finding:
     wrong = [action for action in record.actions if action.outcome != OK]
     said = f"{len(wrong)}, {wrong[0].outcome}: {wrong[0].said[:100]}" if wrong else "0"
     slowest = max((action.seconds for action in record.actions), default=math.nan)
-    up = server.pid == pid and server.healthy()
-    return Finding(name, got, len(record.actions), said, slowest, up, server.memory_mib())
+    return Finding(name, got, len(record.actions), said, slowest, _state(server), server.memory_mib())
+
+
+def _state(server: Server) -> str:
+    """How the server is; one that is gone, or does not answer any more, is replaced."""
+    start = time.monotonic()
+    while server.running() and not server.healthy():
+        if time.monotonic() > start + GIVEN_UP:
+            server.kill()
+    waited = time.monotonic() - start
+    if not server.running():
+        server.start()
+        return "DOWN"
+    return "up" if waited < 1 else f"up again after {waited:.0f} s"
+
+
+def _is_among(name: str, parts: list[str]) -> bool:
+    return any(part in name for part in parts)
 
 
 def main() -> None:
     """Let all of them happen, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="only those whose name holds these words")
+    parser.add_argument("--only", nargs="*", default=[""], help="only those whose name holds one of these")
     parser.add_argument("--json", type=Path, default=Path("build/faults.json"))
     options = parser.parse_args()
-    chosen = {name: fault for name, fault in faults().items() if options.only in name}
+    chosen = {name: fault for name, fault in faults().items() if _is_among(name, options.only)}
     findings = []
     with (
         Server(options.json.with_name("faults-server.log")) as server,
@@ -328,9 +345,7 @@ def main() -> None:
         for name, fault in chosen.items():
             findings.append(witnessed(name, fault, server, pool))
             print(findings[-1], flush=True)
-            if not server.healthy():
-                server.start()
-        if options.only in "kill -9 under load":
+        if _is_among(KILLED, options.only):
             findings.append(killed(server, pool))
     options.json.write_text(json.dumps([asdict(finding) for finding in findings], indent=1) + "\n")
     header = [
@@ -345,7 +360,7 @@ def main() -> None:
     rows = [
         [
             *(found.fault, found.got.replace("|", "\\|").replace("\n", " "), found.pages, found.wrong),
-            *(f"{found.slowest:.1f}", "up" if found.up else "DOWN", f"{found.memory_mib:,.0f}"),
+            *(f"{found.slowest:.1f}", found.server, f"{found.memory_mib:,.0f}"),
         ]
         for found in findings
     ]

@@ -67,6 +67,10 @@ class Server:
         os.kill(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
+    def running(self) -> bool:
+        """Whether there is a process, whatever it does."""
+        return self._process is not None and self._process.poll() is None
+
     def healthy(self) -> bool:
         """Whether it answers at all."""
         try:
