@@ -123,7 +123,17 @@ def times(actions: Sequence[Action], *kinds: str) -> str:
 def table(runs: Sequence[Run]) -> str:
     """A line for each number of visitors."""
     header = [
-        *("visitors", "actions", "page change, s", "prompt change, s", "opening, s", "failed", "lost", "mixed up"),
+        *(
+            "visitors",
+            "actions",
+            "a second",
+            "page change, s",
+            "prompt change, s",
+            "opening, s",
+            "failed",
+            "lost",
+            "mixed up",
+        ),
         *("wrong answers", "busy", "dropped", "kB an action", "server CPU, ms an action", "client CPU, ms an action"),
         *("memory at start, middle, end, MiB", "browsers' pages, failures"),
     ]
@@ -137,7 +147,8 @@ def _line(run: Run) -> list[Any]:
     in_time = [memory[0], memory[len(memory) // 2], memory[-1]] if memory else []
     seen = run.seen
     return [
-        *(run.plan.visitors, len(actions), times(actions, PAGE), times(actions, PROMPT), times(actions, OPEN)),
+        *(run.plan.visitors, len(actions), f"{n / run.record.seconds:.1f}"),
+        *(times(actions, PAGE), times(actions, PROMPT), times(actions, OPEN)),
         *(counts[FAILED], counts[LOST], counts[MIXED]),
         f"{len(run.wrong)} of {len(run.record.answers)}",
         *(counts[BUSY], run.record.drops),

@@ -8,7 +8,7 @@ hash instead.
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -47,7 +47,7 @@ class Shown:
     sliders: tuple[str, ...] = ()
     tokens: tuple[str, ...] = ()
     axes: tuple[tuple[str, ...], ...] = ()
-    links: Mapping[str, str] | None = None
+    links: Mapping[str, str] = field(default_factory=dict)
     alerts: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
     answer: tuple[int, str] | None = None
@@ -108,6 +108,10 @@ def whose(shown: Shown, prompt: str, prompts_in_links: Iterable[str]) -> list[st
     return [f"{place} shows {text!r}, not {prompt!r}" for place, text in seen if text != prompt]
 
 
+class UnknownReference(Exception):
+    """The server refers to a message that this tab does not have."""
+
+
 class Tab:
     """A connection to the server, and what the browser keeps of it: the address, the session's id, large messages.
 
@@ -132,7 +136,14 @@ class Tab:
         """Connect, or connect again to the same session if the server still has it."""
         protocols = ["streamlit", "PLACEHOLDER_AUTH_TOKEN", *filter(None, [self.session])]
         self._socket = await connect(
-            self._stream, origin=self._origin, subprotocols=protocols, max_size=None, compression=None, close_timeout=1
+            self._stream,
+            origin=self._origin,
+            subprotocols=protocols,
+            max_size=None,
+            compression=None,
+            open_timeout=None,  # how long to wait is for the visitor to say
+            ping_interval=None,
+            close_timeout=1,
         )
         self._kept, self._last_used = {}, {}  # they belong to the connection, as in the browser
 
@@ -209,6 +220,8 @@ class Tab:
     def _whole(self, message: ForwardMsg) -> ForwardMsg:
         """The message itself, or the one that it refers to, in the new one's place."""
         if message.WhichOneof("type") == "ref_hash":
+            if message.ref_hash not in self._kept:
+                raise UnknownReference(message.ref_hash)
             self._last_used[message.ref_hash] = self._runs
             kept = ForwardMsg()
             kept.CopyFrom(self._kept[message.ref_hash])

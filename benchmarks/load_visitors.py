@@ -13,7 +13,7 @@ import psutil
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from benchmarks.load_session import Shown, Tab, whose
+from benchmarks.load_session import Shown, Tab, UnknownReference, whose
 
 # What a teacher hands out. Every text comes back from its tokens as it was, with single spaces.
 WORKSHEET = (
@@ -213,6 +213,9 @@ class Visitor:
         await self._timed(OPEN, self._arrive())
 
     async def _arrive(self) -> Shown:
+        """Open the address in a new tab."""
+        await self._tab.close()
+        self._tab = Tab(self._crowd.plan.server, urlencode({"prompt": self._prompt}))
         await self._tab.connect()
         return await self._tab.run(page="", path=self._path)
 
@@ -227,7 +230,6 @@ class Visitor:
         anywhere = self._random.random() >= self._crowd.plan.steady
         self._path = self._random.choice(WALK) if anywhere else WALK[(here + 1) % len(WALK)]
         page = self._tab.pages[self._path]
-        assert self._shown.links
         return self._tab.run(page=page, query=self._shown.links.get(page, self._tab.query))
 
     def _type_prompt(self) -> Awaitable[Shown]:
@@ -261,8 +263,10 @@ class Visitor:
             outcome, said = self._judged()
         except TimeoutError:
             outcome, said = LOST, f"no page after {self._crowd.plan.patience:g} s"
-            await self._tab.close()
-            self._shown = Shown()  # the next thing is to open the page again
+            self._shown = Shown()  # so the next thing is to open the page again
+        except UnknownReference as error:
+            outcome, said = FAILED, f"a reference to {error}, which was never sent"
+            self._shown = Shown()
         shown, seconds = self._shown, self._crowd.now() - begin
         self._crowd.record.actions.append(
             Action(
@@ -282,8 +286,8 @@ class Visitor:
                 await asyncio.sleep(0.5)
 
     def _judged(self) -> tuple[str, str]:
-        links = self._shown.links or {}
-        outcome, said = judge(self._shown, self._prompt, [prompt_in(query) for query in links.values()])
+        prompts_in_links = [prompt_in(query) for query in self._shown.links.values()]
+        outcome, said = judge(self._shown, self._prompt, prompts_in_links)
         if outcome == OK and self._shown.answer:
             position, answer = self._shown.answer
             self._crowd.record.answers.setdefault((self._prompt, position), set()).add(answer)
