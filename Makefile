@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH_VENV := .venv-bench
 
-.PHONY: run test test-gpu lint format docs chromium bench bench-quick bench-parity clean
+.PHONY: run test test-gpu lint format docs chromium bench bench-quick bench-parity bench-load clean
 
 run: $(VENV)/ready
 	@echo "Gemma Viz: http://localhost:$(PORT)"
@@ -45,6 +45,11 @@ bench-quick: $(BENCH_VENV)/ready
 
 bench-parity: $(VENV)/ready-dev
 	$(BIN)/python -m benchmarks.parity
+
+# Many visitors at once; then faults and bad input, with others looking on.
+bench-load: $(VENV)/ready-dev
+	$(BIN)/python -m benchmarks.load
+	$(BIN)/python -m benchmarks.faults
 
 # The stamps are newer than the requirements they were made from, so that a second run installs nothing.
 $(VENV)/ready: requirements.txt

@@ -348,15 +348,7 @@ def main() -> None:
         if _is_among(KILLED, options.only):
             findings.append(killed(server, pool))
     options.json.write_text(json.dumps([asdict(finding) for finding in findings], indent=1) + "\n")
-    header = [
-        "fault",
-        "what it gets",
-        "others' pages",
-        "not as they should be",
-        "slowest, s",
-        "server",
-        "MiB afterwards",
-    ]
+    header = ["fault", "what it gets", "others' pages", "of them wrong", "slowest, s", "server", "MiB afterwards"]
     rows = [
         [
             *(found.fault, found.got.replace("|", "\\|").replace("\n", " "), found.pages, found.wrong),

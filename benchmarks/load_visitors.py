@@ -48,7 +48,7 @@ ACTIONS_OF_A_VISIT = 30  # then the visitor leaves, and another one comes
 N_LAYERS, N_HEADS = 18, 4
 
 OK, BUSY, MIXED, FAILED, LOST = "ok", "busy", "mixed up", "failed", "lost"
-TOLD_BUSY = re.compile(r"\b(busy|too many|try again|wait a)\b", re.IGNORECASE)
+TOLD_BUSY = re.compile(r"\b(busy|too many)\b", re.IGNORECASE)
 BROKEN = (ConnectionClosed, InvalidHandshake, OSError)
 
 

@@ -80,8 +80,8 @@ def test_a_link_to_another_prompt_is_mixed_up() -> None:
 
 def test_busy_is_told_apart_from_failure() -> None:
     box = page()[:1]
-    assert outcome([*box, alert("The server is busy just now.")]) == BUSY
-    assert outcome([*box, alert("The text holds lone surrogates.")]) == FAILED
+    assert outcome([*box, alert("The model is busy. Try again in a moment.")]) == BUSY
+    assert outcome([*box, alert("Something went wrong. Try again.")]) == FAILED
     assert outcome(page(whole=False)) == FAILED
 
 
