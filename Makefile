@@ -10,7 +10,7 @@ BENCH_VENV := .venv-bench
 AUDIT_VENV := .venv-audit
 
 .PHONY: run test test-browser test-others test-gpu lint lint-deploy format docs space chromium bench bench-quick \
-	bench-parity audit clean
+	bench-parity bench-load audit clean
 
 run: $(VENV)/ready
 	@$(BIN)/python -m gemma_viz app --port $(PORT)
@@ -62,6 +62,11 @@ bench-quick: $(BENCH_VENV)/ready
 
 bench-parity: $(VENV)/ready-dev
 	$(BIN)/python -m benchmarks.parity
+
+# Many visitors at once; then faults and bad input, with others looking on.
+bench-load: $(VENV)/ready-dev
+	$(BIN)/python -m benchmarks.load
+	$(BIN)/python -m benchmarks.faults
 
 # Whether an advisory is known of a package that is installed here: what both requirements files name, and what that
 # needs in turn. Advisories are asked for at pypi.org. What could not be asked about counts as a failure.

@@ -32,11 +32,11 @@ from benchmarks.measure import (
     in_pairs,
     largest_difference,
     machine,
-    markdown,
     peak_mib,
     seconds,
 )
 from benchmarks.peers import PLAIN, Peers
+from benchmarks.tables import markdown
 from gemma_viz import linear
 from gemma_viz.checkpoints import default_device
 from gemma_viz.embedded import embedded_checkpoint
