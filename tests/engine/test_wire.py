@@ -73,7 +73,7 @@ def test_the_same_value_has_the_same_name_and_another_has_another() -> None:
 NOT_SENT = [object(), print, np.array([object()]), ValueError("no"), lambda: 0, gv.Model, wire.named]
 
 
-@pytest.mark.parametrize("value", NOT_SENT, ids=repr)
+@pytest.mark.parametrize("value", NOT_SENT, ids=lambda value: type(value).__name__)
 def test_nothing_else_is_sent(value: object) -> None:
     with pytest.raises(wire.WireError, match="Cannot be sent"):
         wire.encode(value)
