@@ -196,7 +196,8 @@ class LocalEngine:
         self._line: OrderedDict[str, LocalTicket] = OrderedDict()  # by visitor
         self._changed = threading.Condition()
         self._at_work: list[LocalTicket] = []  # the last one is called now, for the one before it
-        threading.Thread(target=self._work, daemon=True, name="gemma-viz-engine").start()
+        self._worker = threading.Thread(target=self._work, daemon=True, name="gemma-viz-engine")
+        self._worker.start()
 
     # Asked by visitors' threads
 
@@ -240,6 +241,21 @@ class LocalEngine:
             ready = tuple(name for name, loading in self._loadings.items() if loading.model)
             caches = {"captures": self._captures.state, "answers": self._answers.state}
             return EngineState(len(self._line), len(self._at_work), ready, caches)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its worker still takes requests."""
+        return self._worker.is_alive()
+
+    def model(self, name: str) -> Model:
+        """A model, waited for. Raises what keeps it from being loaded."""
+        loading = self.open(name)
+        while not loading.is_over:
+            time.sleep(0.05)
+        if loading.error:
+            raise loading.error
+        assert loading.model is not None
+        return loading.model
 
     # The worker's
 
@@ -330,25 +346,16 @@ class LocalEngine:
     def _resolved(self, argument: Any) -> Any:
         """What a key stands for; other arguments stand for themselves."""
         if isinstance(argument, ModelKey):
-            return self._model(argument.name)
+            return self.model(argument.name)
         if isinstance(argument, CaptureKey):
             return self._capture(argument)
         return argument
-
-    def _model(self, name: str) -> Model:
-        loading = self.open(name)
-        while not loading.is_over:
-            time.sleep(0.05)
-        if loading.error:
-            raise loading.error
-        assert loading.model is not None
-        return loading.model
 
     def _capture(self, key: CaptureKey) -> Capture:
         name = wire.digest(key)
         cap = self._captures.get(name)
         if cap is None:
-            model = self._model(key.model)
+            model = self.model(key.model)
             self._make_captures_together(model, key)
             cap = self._captures.get(name) or self._made(model, key)
             self._captures.put(name, cap, cap.nbytes)
