@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("FEWEST", "MOST"),
         help="how many there are, with the work that there is (default: 1 4)",
     )
-    engine.add_argument("--cpus", type=_positive, default=1, help="cores of each replica (default: %(default)s)")
+    engine.add_argument("--cpus", type=float, default=1.0, help="cores of each replica (default: %(default)s)")
     engine.add_argument(
         "--gpus",
         type=float,

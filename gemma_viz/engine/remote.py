@@ -14,7 +14,7 @@ from gemma_viz.errors import Busy, Cancelled, EngineError
 ROUTE_HEADER = "x-session-id"  # Ray Serve's name for what belongs together; a prompt in our case
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 30.0  # of a server, which says something more often, after which it is given up
-PATIENCE_SECONDS = 60.0  # with servers that cannot be reached
+PATIENCE_SECONDS = 120.0  # with servers that cannot be reached
 PAUSE_SECONDS = 0.5
 TRIES = 3  # with servers that die while they work on a request: it may be the reason
 

@@ -19,6 +19,7 @@ REPLICA_HEADER = "gemma-viz-replica"  # of a response: which one has answered
 ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
 HANDED_ON = ("GEMMA_VIZ_", "OMP_NUM_THREADS")  # what replicas are told of the environment, by the beginning of a name
 
+QUIET = {"log_level": "WARNING", "enable_access_log": False}  # requests are counted in Ray's metrics
 REQUESTS_PER_REPLICA = 4.0  # at once, on the average, above which another replica is started
 HEALTH_SECONDS = 5.0  # from one look at a replica's health to the next
 LAST_SECONDS = 5.0  # of a replica that is stopped, for what it works on
@@ -59,6 +60,7 @@ def replicas(fewest: int, most: int, cpus: float, gpus: float) -> Any:
         max_queued_requests=limits.line,
         backpressure_config=BackpressureConfig(status_code=BUSY),
         request_router_config=RequestRouterConfig(request_router_class=ROUTER),
+        logging_config=QUIET,
         health_check_period_s=HEALTH_SECONDS,
         graceful_shutdown_timeout_s=LAST_SECONDS,
         ray_actor_options={"num_cpus": cpus, "num_gpus": gpus, "runtime_env": {"env_vars": _environment()}},

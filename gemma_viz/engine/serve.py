@@ -17,7 +17,6 @@ from gemma_viz.service.settings import settings
 
 NAME = "gemma-viz"
 SHARED_MEMORY = 256 << 20  # bytes, through which large answers go from a replica to the proxy
-QUIET = {"log_level": "WARNING", "enable_access_log": False}  # requests are counted in Ray's metrics
 
 
 def run(
@@ -68,7 +67,7 @@ def _serve(
     for told_to_stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(told_to_stop, _stop)
     try:
-        serve.start(http_options={"host": host, "port": port}, logging_config=QUIET)
+        serve.start(http_options={"host": host, "port": port}, logging_config=replica.QUIET)
         serve.run(replica.replicas(*replicas, cpus, gpus), name=NAME)
         report(f"Gemma Viz's engine: http://{host}:{port}")
         while True:
