@@ -96,6 +96,8 @@ class RemoteTicket:
     def _listen(self, response: requests.Response) -> None:
         for kind, *what in messages(response.iter_content(1 << 16)):
             self._heard = time.monotonic()
+            if self._over.is_set():  # it was cancelled before there was a response to close
+                return
             if kind == "progress":
                 self.share, self.what, self.ahead = what
             elif kind == "answer":

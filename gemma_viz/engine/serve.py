@@ -9,13 +9,14 @@ import secrets
 import signal
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from gemma_viz.checkpoints import label, offered_models
 from gemma_viz.errors import EngineError
 from gemma_viz.service.settings import settings
 
 NAME = "gemma-viz"
+LOCAL = "local"  # Ray's word for a cluster of its own on this machine
 SHARED_MEMORY = 256 << 20  # bytes, through which large answers go from a replica to the proxy
 
 
@@ -35,37 +36,11 @@ def run(
             "This needs Ray Serve, which is not installed here. In the project's folder: pip install '.[serve]'."
         )
     settings()  # what is wrong with them is said here, not by replicas
-    address = os.environ.get("RAY_ADDRESS", "local")
-    if address == "local":
-        _keep_ray_to_ourselves()
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # or it would report to its makers
-    _serve(address, host, port, replicas, cpus, gpus, report)
-
-
-def _keep_ray_to_ourselves() -> None:
-    """Ray listens on all of the machine's addresses, and runs what it is sent: now only by who has the token."""
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-
-
-def _serve(
-    address: str,
-    host: str,
-    port: int,
-    replicas: tuple[int, int],
-    cpus: float,
-    gpus: float,
-    report: Callable[[str], None],
-) -> None:
-    import ray  # not before the environment is set, which it reads at once
+    _start_ray(os.environ.get("RAY_ADDRESS", LOCAL))
     from ray import serve
 
     from gemma_viz.engine import replica
 
-    options = {"include_dashboard": False, "object_store_memory": SHARED_MEMORY} if address == "local" else {}
-    ray.init(address, logging_level="warning", **options)
-    for told_to_stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(told_to_stop, _stop)
     try:
         serve.start(http_options={"host": host, "port": port}, logging_config=replica.QUIET)
         serve.run(replica.replicas(*replicas, cpus, gpus), name=NAME)
@@ -76,8 +51,29 @@ def _serve(
         raise EngineError(f"No replica could load {label(offered_models()[0])}. Ray says: {error}") from error
     finally:
         serve.delete(NAME)
-        ray.shutdown()
+        _stop_ray()
 
 
-def _stop(*_: object) -> NoReturn:
+def _start_ray(address: str) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # or it would report to its makers
+    options: dict[str, Any] = {}
+    if address == LOCAL:
+        # Ray listens on all of the machine's addresses, and runs what it is sent: now only by who has the token.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        options = {"include_dashboard": False, "object_store_memory": SHARED_MEMORY}
+    import ray  # not before the environment is set, which it reads at once
+
+    ray.init(address, logging_level="warning", **options)
+    for told_to_stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(told_to_stop, _end)
+
+
+def _stop_ray() -> None:
+    import ray
+
+    ray.shutdown()
+
+
+def _end(*_: object) -> NoReturn:
     raise SystemExit

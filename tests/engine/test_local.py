@@ -305,3 +305,15 @@ def test_a_model_that_could_not_be_had_is_tried_again(gate: Gate) -> None:
         answer(engine.submit(request, "a"))
     assert answer(engine.submit(request, "a"))
     assert engine.state.models == (NAME,)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_engine_whose_worker_has_ended_says_so(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(ticket: object) -> None:
+        raise SystemExit
+
+    assert engine.is_alive
+    monkeypatch.setattr(engine, "_turn", end)
+    engine.submit(asked("overview", "it"), "a")
+    engine._worker.join(PATIENCE)
+    assert not engine.is_alive

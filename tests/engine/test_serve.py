@@ -38,7 +38,7 @@ class Server:
         self.model, self.folder, self.port = str(model), folder, free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = Path(folder, "log")
-        self._family: dict[int, psutil.Process] = {}
+        self._sessions: set[int] = set()
 
     def start(self) -> None:
         # A short path, because it becomes part of a socket's; and no cluster that somebody else has started.
@@ -49,23 +49,30 @@ class Server:
         with self.log.open("w") as log:
             started = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
         self.process = psutil.Process(started.pid)
-        self._family[started.pid] = self.process
+        self._sessions.add(started.pid)
         assert until(lambda: self.url in self.log.read_text() or started.poll() is not None)
         assert started.poll() is None, self.log.read_text()
 
     def replicas(self) -> list[psutil.Process]:
-        return [process for process in self.family() if process.cmdline()[:1] == ["ray::ServeReplica:gemma-viz:Engine"]]
+        """Those that are there: processes name themselves, and what they do."""
+        return [process for process in self.family() if process.cmdline()[0].startswith("ray::ServeReplica:")]
 
     def family(self) -> list[psutil.Process]:
-        """All its processes that are still there, whoever started them."""
-        if self.process.is_running():
-            self._family |= {process.pid: process for process in self.process.children(recursive=True)}
-        return [p for p in self._family.values() if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+        """All its processes that are still there, whoever started them: sessions have their first process's number."""
+        return [process for process in psutil.process_iter() if self._session(process) in self._sessions]
 
     def kill(self) -> None:
-        for process in self.family():
-            process.kill()
-        psutil.wait_procs(list(self._family.values()), PATIENCE)
+        while family := self.family():
+            for process in family:
+                process.kill()
+            psutil.wait_procs(family, PATIENCE)
+
+    @staticmethod
+    def _session(process: psutil.Process) -> int | None:
+        try:
+            return None if process.status() == psutil.STATUS_ZOMBIE else os.getsid(process.pid)
+        except (psutil.NoSuchProcess, ProcessLookupError):
+            return None
 
 
 def until(is_so: Callable[[], bool], seconds: float = PATIENCE) -> bool:
@@ -146,18 +153,24 @@ def test_a_visitor_sees_progress_and_who_stops_lets_others_in(server: Server, en
     ticket.cancel()
     with pytest.raises(Cancelled):
         ticket.result()
-    busy = [process.cpu_times().user for process in server.replicas()]
+    replicas = server.replicas()
+    assert len(replicas) == 2
+    for process in replicas:
+        process.cpu_percent()
     time.sleep(1)
-    assert sum(process.cpu_times().user for process in server.replicas()) - sum(busy) < 0.5
+    assert sum(process.cpu_percent() for process in replicas) < 50
     assert engine.submit(described(server, texts[0]), "a").result()
 
 
 def test_a_full_server_is_busy_and_goes_on(server: Server, engine: RemoteEngine) -> None:
-    asked = [much(server, f"full {n}", 1000)[0] for n in range(4 * LINE)]
+    asked = [much(server, f"full {n}", 300)[0] for n in range(4 * LINE)]
     tickets = [engine.submit(request, f"visitor {n}") for n, request in enumerate(asked)]
 
     def is_busy(ticket: RemoteTicket) -> bool:
-        return ticket.wait(0) and isinstance(pytest.raises(Exception, ticket.result).value, Busy)
+        try:
+            return ticket.wait(0) and not ticket.result()
+        except Busy:
+            return True
 
     assert until(lambda: sum(map(is_busy, tickets)) >= LINE)
     for ticket in tickets:
@@ -181,16 +194,15 @@ def test_a_server_that_is_killed_and_started_again_answers_who_waits(
     asked = [much(server, f"head {n}", 50) for n in range(8)]
     tickets = [engine.submit(request, f"visitor {n}") for n, (request, _) in enumerate(asked)]
     assert until(lambda: any(ticket.share > 0 for ticket in tickets))
-    server.family()
     server.process.send_signal(signal.SIGKILL)
     assert until(lambda: any(ticket.what == LOST for ticket in tickets))
+    server.kill()  # what Ray leaves for a minute
     server.start()
     for ticket, (_, texts) in zip(tickets, asked, strict=True):
         assert_right(ticket, texts, model)
 
 
 def test_it_stops_when_told_and_leaves_nothing_behind(server: Server) -> None:
-    server.family()
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(PATIENCE) == 0
     assert until(lambda: not server.family())
