@@ -11,7 +11,6 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any, NoReturn
 
-from gemma_viz.checkpoints import label, offered_models
 from gemma_viz.errors import EngineError
 from gemma_viz.service.settings import settings
 
@@ -26,7 +25,7 @@ def run(
     """Serve the engine until the process is told to stop.
 
     Starts Ray on this machine, or joins the cluster that `$RAY_ADDRESS` names. Raises EngineError where Ray is not
-    installed or the default model cannot be loaded.
+    installed, the port is taken or the default model cannot be loaded.
 
     replicas: how many there are at least and at most; cpus, gpus: what each of them takes of its machine
     report: is told when the engine answers
@@ -48,7 +47,8 @@ def run(
         while True:
             signal.pause()
     except RuntimeError as error:
-        raise EngineError(f"No replica could load {label(offered_models()[0])}. Ray says: {error}") from error
+        last = str(error).splitlines()[-1]
+        raise EngineError(f"The engine could not be started. The lines above say why; the last one: {last}") from error
     finally:
         serve.delete(NAME)
         _stop_ray()
