@@ -278,6 +278,16 @@ def test_out_of_memory_is_tried_once_more_without_what_is_remembered(
     assert answer(engine.submit(asked("hungry", "the cat"), "a")) == ["the cat"], "the second try of the next request"
 
 
+def test_a_real_lack_of_memory_is_a_sentence_and_the_next_request_works(engine: LocalEngine, stage: Put) -> None:
+    def enormous(cap: gv.Capture) -> int:
+        return torch.empty(1 << 50, device=cap.model.device).nbytes
+
+    stage(enormous)
+    with pytest.raises(OutOfMemory, match="shorter prompt"):
+        answer(engine.submit(asked("enormous", "the cat"), "a"))
+    assert answer(engine.submit(Request(STAGES + "described:described", ((CaptureKey(NAME, "the cat"),),)), "a"))
+
+
 def test_other_errors_are_not_taken_for_a_lack_of_memory(engine: LocalEngine, stage: Put) -> None:
     def broken(cap: gv.Capture) -> None:
         raise RuntimeError("shape mismatch")
