@@ -126,8 +126,10 @@ def test_a_full_line_is_busy_and_goes_on(gate: Gate, stage: Put) -> None:
     waiting = [engine.submit(asked("text_of", text), text) for text in "bc"]
     with pytest.raises(Busy, match="busy"):
         engine.submit(asked("text_of", "d"), "d")
+    waiting[0].cancel()
+    waiting[0] = engine.submit(asked("text_of", "d"), "d")  # who has left keeps nobody out
     gate.opened.set()
-    assert [answer(ticket) for ticket in (at_work, *waiting)] == [["a"], ["b"], ["c"]]
+    assert [answer(ticket) for ticket in (at_work, *waiting)] == [["a"], ["d"], ["c"]]
     assert answer(engine.submit(asked("text_of", "d"), "d")) == ["d"]
 
 
