@@ -34,8 +34,8 @@ CHANGES = (
     gv.Edits(queries_from=((0, 5), (1, 3))),
     gv.Edits(causal_mask=False, window=3),
     gv.Edits(attention=False, removal="mean").only_in(2),
-    gv.Edits(without_heads=((1, 0), (3, 1)), without_neurons=((2, 7),)),
-    gv.Edits(activation="relu", norms=False),
+    gv.Edits(without_heads=frozenset({(1, 0), (3, 1)}), without_neurons=frozenset({(2, 7)})),
+    gv.Edits(activation="relu", attention_norms=False),
     gv.Edits(final_norm=False, embedding_scale=False),
     gv.Edits(weight_bits=4, unembedding_seed=3),
 )
@@ -73,7 +73,12 @@ def assert_near(theirs: Tensor, ours: Tensor) -> None:
 @pytest.mark.skipif(HAS_GPU, reason="the other device is a real one")
 def test_the_pretended_device_refuses_what_a_real_one_does() -> None:
     here, there = torch.ones(2, 3), Elsewhere(torch.ones(2, 3))
-    for operation in (torch.add, torch.nn.functional.linear, lambda *both: torch.cat(both), lambda a, b: a[b > 0]):
+    for operation in (
+        torch.add,
+        torch.nn.functional.linear,
+        lambda *both: torch.cat(both),
+        lambda a, b: a.gather(1, b.long()),
+    ):
         for mixed in ((here, there), (there, here)):
             with pytest.raises(RuntimeError, match="same device"):
                 operation(*mixed)

@@ -37,7 +37,6 @@ def load_spread(folder: Path) -> gv.Model:
     return gv.Model(spread(hf), AutoTokenizer.from_pretrained(folder), name=str(folder))
 
 
-@torch.inference_mode()  # a run is one, and takes a view of a pretended weight only where that was made in one too
 def spread(hf: PreTrainedModel) -> PreTrainedModel:
     if HAS_GPU:
         return dispatch_model(hf, dict.fromkeys(HERE, "cpu") | dict.fromkeys(THERE, OTHER), main_device="cpu")
@@ -87,6 +86,11 @@ class Elsewhere(Tensor):
 
     __torch_function__ = torch._C._disabled_torch_function_impl
 
+    def __getitem__(self, index: Any) -> Tensor:
+        indices = index if isinstance(index, tuple) else (index,)
+        # torch itself would make a tensor of a list, on the device that it takes this one to be on, without its values.
+        return super().__getitem__(tuple(torch.tensor(one) if isinstance(one, list) else one for one in indices))
+
     @classmethod
     def __torch_dispatch__(cls, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _computed(operation, args, kwargs or {})
@@ -103,14 +107,18 @@ def _computed(operation: Any, args: Any, kwargs: Any) -> Any:
     asked = next((leaf for leaf in leaves if isinstance(leaf, torch.device)), None)
     if operation == torch.ops.aten.to.other:
         asked = args[1].device
-    if not (asked == PRETENDED or any(isinstance(leaf, Elsewhere) for leaf in leaves)):
-        is_index = asked == META and operation.overloadpacket in COPIES  # of a list, which torch takes to the tensor
-        return operation(*args, **(kwargs | {"device": CPU} if is_index else kwargs))
+    # What torch takes to where it thinks a pretended tensor is: an index, which may stay on the CPU, or a value.
+    is_taken_along = asked == META and operation.overloadpacket in COPIES
+    if not (asked == PRETENDED or is_taken_along or any(isinstance(leaf, Elsewhere) for leaf in leaves)):
+        return operation(*args, **kwargs)
+    if is_taken_along and not args[0].is_floating_point():
+        return args[0]
     device = asked or _common_device(operation, args, kwargs)
     result = operation(*tree_map(_here, args), **tree_map(_here, kwargs))
     if operation._schema.is_mutable:
         return args[0]
-    return tree_map(_there, result) if device in (PRETENDED, META) else result
+    with torch.inference_mode(args[0].is_inference() if operation.is_view else torch.is_inference_mode_enabled()):
+        return tree_map(_there, result) if device in (PRETENDED, META) else result
 
 
 def _common_device(operation: Any, args: Any, kwargs: Any) -> torch.device:
