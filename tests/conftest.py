@@ -35,17 +35,12 @@ from transformers import (
 )
 
 import gemma_viz as gv
-from tests.two_devices import load_spread, other_device
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # others run beside it: threads would only wait for each other
     torch.set_num_threads(1)
 
 DEVICE = os.environ.get("GEMMA_VIZ_TEST_DEVICE", "cpu")
-"""Where the models of the tests are: see `make test-gpu`. "spread": the tiny ones on two devices, by `two_devices`."""
-
-IS_SPREAD = DEVICE == "spread"
-if IS_SPREAD:
-    DEVICE = "cpu"
+"""Where the models of the tests are: see `make test-gpu`."""
 
 ROUNDING = 1 if DEVICE == "cpu" else 8
 """How much more than on the CPU, where the references are, a device may round: it sums in another order."""
@@ -123,14 +118,8 @@ def eager_switching():
     sys.setswitchinterval(before)
 
 
-@pytest.fixture(autouse=IS_SPREAD, scope="session")
-def _two_devices():
-    with other_device():
-        yield
-
-
 def load_tiny(folder: Path) -> gv.Model:
-    return load_spread(folder) if IS_SPREAD else gv.load(folder, device=DEVICE, dtype=torch.float32)
+    return gv.load(folder, device=DEVICE, dtype=torch.float32)
 
 
 def save_tiny(family: str, folder: Path, bos: bool, words: tuple[str, ...] = WORDS) -> Path:

@@ -69,7 +69,8 @@ def test_all_gpus_are_taken_where_one_does_not_hold_it(config: PreTrainedConfig,
 def test_layers_are_spread_evenly_and_in_order(
     config: PreTrainedConfig, machine: Machine, room: tuple[float, ...]
 ) -> None:
-    machine(*(share * needed(config) for share in room))
+    need = needed(config)
+    machine(*(share * need for share in room))
     placed = place(config, "auto", None, "it")
     whole = skeleton(config)
     check_device_map(whole, placed.modules)  # accelerate's own: that no weight is left out
@@ -82,9 +83,9 @@ def test_layers_are_spread_evenly_and_in_order(
     used = [0.0] * len(room)
     for name, parameter in whole.named_parameters():
         module = next(module for module in placed.modules if name.startswith(f"{module}."))
-        used[placed.modules[module].index] += 2 * parameter.numel() * WORKING_SPACE / needed(config)
+        used[placed.modules[module].index] += 2 * parameter.numel() * WORKING_SPACE / need
     shares = [here / there for here, there in zip(used, room, strict=True)]
-    largest_part = max(p.numel() for p in whole.parameters()) * 2 * WORKING_SPACE / needed(config)
+    largest_part = max(p.numel() for p in whole.parameters()) * 2 * WORKING_SPACE / need
     assert max(shares) <= 1
     assert max(shares) <= 1 / sum(room) + 2 * largest_part / min(room) + 0.01
 

@@ -10,16 +10,18 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import gemma_viz as gv
+from gemma_viz import checkpoints
 from gemma_viz import model as model_module
 from gemma_viz.errors import OutOfMemory
 from gemma_viz.generation import generate
 from gemma_viz.instrument import ATTENTION
 from gemma_viz.patching import Patch, patched_heads_logits, patched_logits
+from gemma_viz.placement import Placement
 from gemma_viz.sampling import Sampling
 from gemma_viz.stages import heads, mlp_alone, neuron
 from tests.conftest import FAMILIES, PROMPT
 from tests.reference import LAYER_QUANTITIES, captured
-from tests.two_devices import CPU, HAS_GPU, OTHER, Elsewhere, load_spread, other_device
+from tests.two_devices import CPU, HAS_GPU, HERE, OTHER, THERE, Elsewhere, load_spread, other_device
 
 # Sums in another order, carried on through the layers; a value of another place is off by more than a tenth.
 TOLERANCE = 3e-4 if HAS_GPU else 3e-5
@@ -195,6 +197,25 @@ def test_a_text_is_refused_where_one_of_the_devices_has_no_room_for_it(
         monkeypatch.setattr(model_module, "free_bytes", lambda device, full=full: 1000 if device == full else 1 << 30)
         with pytest.raises(OutOfMemory, match=f"free on the {full.type}"):
             two.capture(PROMPT)
+
+
+@pytest.mark.skipif(not HAS_GPU, reason="transformers loads onto real devices only: GEMMA_VIZ_TEST_DEVICE=cuda")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_checkpoint_is_loaded_onto_two_devices(
+    tiny_checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    modules = dict.fromkeys(HERE, OTHER) | dict.fromkeys(THERE, CPU)
+    monkeypatch.setattr(checkpoints, "place", lambda *_: Placement(torch.float32, modules))
+    two = gv.load(tiny_checkpoints[family])
+    monkeypatch.undo()
+    one = gv.load(tiny_checkpoints[family], device="cpu", dtype=torch.float32)
+    assert [two.device_of(layer) for layer in range(4)] == [OTHER, CPU, CPU, OTHER]
+    assert (two.n_parameters, two.weights_digest) == (one.n_parameters, one.weights_digest)
+    for edits in (gv.Edits(), *CHANGES):
+        theirs, ours = (model.capture(PROMPT, edits) for model in (one, two))
+        for layer in range(4):
+            assert_same(theirs.resid_mid(layer), ours.resid_mid(layer))
+        assert_same(theirs.logits([-1]), ours.logits([-1]))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
