@@ -103,7 +103,8 @@ def text_of(tokens: Iterable[str]) -> str:
 def whose(shown: Shown, prompt: str, prompts_in_links: Iterable[str]) -> list[str]:
     """What on the page is of another prompt than this; nothing if all is well."""
     seen = [("the prompt box", shown.prompt), ("the token strip", text_of(shown.tokens))]
-    seen += [("an axis", text_of(axis)) for axis in shown.axes]
+    # What is read by a token in the middle of the prompt has an axis of the tokens up to there.
+    seen += [("an axis", text) for text in map(text_of, shown.axes) if not prompt.startswith(text)]
     seen += [("a link", text) for text in prompts_in_links]
     return [f"{place} shows {text!r}, not {prompt!r}" for place, text in seen if text != prompt]
 

@@ -36,6 +36,16 @@ def is_out_of_memory(error: Exception) -> bool:
     return on_the_cpu or isinstance(error, OutOfMemory | MemoryError | torch.OutOfMemoryError)
 
 
+def keep_for_good() -> None:
+    """Spare all that is there now from every later collection of garbage.
+
+    Streamlit collects after every run of a page, and would go through the half million objects of the model and the
+    libraries each time: a quarter of a second in which no other thread of Python can run.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 def give_back_memory() -> None:
     """Let go of what nothing refers to any more."""
     gc.collect()

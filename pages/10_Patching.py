@@ -121,7 +121,7 @@ def compared(page: Page, corrupted: live.Run) -> tuple[int, int] | None:
 
 def the_map(page: Page, corrupted: live.Run, answer: int, against: int) -> None:
     """What comes back, or is lost, with a value at every layer and token; and the run of the chosen one."""
-    ends = (live.values(logit_difference, run, answer, against) for run in (page.run, corrupted))
+    ends = tuple(live.values(logit_difference, run, answer, against) for run in (page.run, corrupted))
     if not can_be_placed(*ends):
         st.markdown(words_patching.no_scale(*ends))
         return

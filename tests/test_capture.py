@@ -456,6 +456,50 @@ def test_nothing_is_taken_over_from_a_run_that_cannot_serve(
         assert torch.equal(cap.resid_post(3), fresh.resid_post(3))
 
 
+# Several texts in one pass
+
+TOGETHER = ("the", SHARED + "the green zebra", "", SHARED)
+
+
+def test_texts_that_are_run_together_have_the_values_of_runs_made_alone(
+    tiny: gv.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = [tiny.capture(text) for text in TOGETHER]
+    tokens_run = count_tokens_run(tiny, monkeypatch)
+    together = tiny.capture_together(TOGETHER)
+    assert tokens_run == [sum(map(len, alone))]
+    for cap, fresh in zip(together, alone, strict=True):
+        assert (cap.text, cap.tokens, cap.edits) == (fresh.text, fresh.tokens, fresh.edits)
+        for layer in range(4):
+            found, expected = captured(cap, layer), captured(fresh, layer)
+            for name in LAYER_QUANTITIES:
+                assert difference(found[name], expected[name]) < GROWN_TOLERANCE, f"{name} of layer {layer}"
+        assert difference(cap.logits(range(len(cap))), fresh.logits(range(len(cap)))) < GROWN_TOLERANCE
+
+
+def test_whom_a_text_is_run_with_changes_nothing(tiny: gv.Model) -> None:
+    """The same bits, when the others are other texts of the same length: no number of theirs is in one of its own."""
+    first = tiny.capture_together(("the red cat", "the red cat moving", SHARED))
+    other = tiny.capture_together(("the red cat", "the cat red moving", SHARED))
+    assert [len(cap) for cap in first] == [len(cap) for cap in other]
+    for n in (0, 2):
+        for layer in range(4):
+            assert torch.equal(first[n].resid_post(layer), other[n].resid_post(layer))
+
+
+def test_a_text_run_with_others_keeps_nothing_of_theirs(tiny: gv.Model) -> None:
+    cap = tiny.capture_together(TOGETHER)[0]
+    assert sum(storage_bytes(cap).values()) == sum(storage_bytes(tiny.capture(TOGETHER[0])).values())
+
+
+def test_a_text_that_was_run_with_others_can_be_gone_on_from(tiny: gv.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, fresh = tiny.capture_together(TOGETHER)[3], tiny.capture(SHARED + "green")
+    tokens_run = count_tokens_run(tiny, monkeypatch)
+    cap = tiny.capture(SHARED + "green", earlier=[before])
+    assert tokens_run[0] < len(fresh)
+    assert difference(cap.resid_post(3), fresh.resid_post(3)) < GROWN_TOLERANCE
+
+
 # Rankings of the vocabulary
 
 

@@ -2,15 +2,19 @@
 
 import threading
 import time
+from importlib import import_module
+from pkgutil import iter_modules
 
 from streamlit import runtime
 from streamlit.runtime.stats import GaugeStat
 
+from gemma_viz import figures, ui
 from gemma_viz.checkpoints import label, offered_models
 from gemma_viz.engine import Engine
 from gemma_viz.engine.keys import ModelKey, Request
 from gemma_viz.engine.local import LocalEngine
 from gemma_viz.errors import GemmaVizError
+from gemma_viz.memory import keep_for_good
 from gemma_viz.service import health
 from gemma_viz.service.metrics import ENGINE, SESSIONS
 
@@ -30,14 +34,23 @@ def start(engine: Engine) -> None:
 def get_ready(engine: Engine, name: str, again_seconds: float = AGAIN_SECONDS) -> None:
     """Ask for a model until it is there, and say how that stands."""
     card = Request("gemma_viz.stages.described:card", ((ModelKey(name),),))
+    import_pages()
     while True:
         try:
             engine.submit(card, NAME).result()
+            keep_for_good()
             return health.READINESS.set(True, f"{label(name)} is loaded.")
         except Exception as error:  # whatever it is, it is said to the operator and tried again
             reason = str(error) if isinstance(error, GemmaVizError) else type(error).__name__
             health.READINESS.set(False, f"{label(name)} cannot be had: {reason}")
         time.sleep(again_seconds)
+
+
+def import_pages() -> None:
+    """Import what pages draw with, which takes a second that the first visitor need not wait."""
+    for package in (figures, ui):
+        for module in iter_modules(package.__path__, f"{package.__name__}."):
+            import_module(module.name)
 
 
 def connected_tabs() -> int:

@@ -69,6 +69,11 @@ def test_a_page_of_the_visitors_own_prompt_is_fine() -> None:
     assert outcome(page()) == OK
 
 
+def test_an_axis_of_the_prompt_s_first_tokens_is_fine() -> None:
+    assert HERS.startswith(beginning := HERS.rpartition(" ")[0])
+    assert outcome(page(axis=beginning)) == OK
+
+
 @pytest.mark.parametrize("place", ["prompt", "strip", "axis"])
 def test_a_page_of_another_prompt_is_mixed_up_wherever_it_shows(place: str) -> None:
     assert outcome(page(**{place: "The cat sat down"})) == MIXED

@@ -126,8 +126,10 @@ def test_a_full_line_is_busy_and_goes_on(gate: Gate, stage: Put) -> None:
     waiting = [engine.submit(asked("text_of", text), text) for text in "bc"]
     with pytest.raises(Busy, match="busy"):
         engine.submit(asked("text_of", "d"), "d")
+    waiting[0].cancel()
+    waiting[0] = engine.submit(asked("text_of", "d"), "d")  # who has left keeps nobody out
     gate.opened.set()
-    assert [answer(ticket) for ticket in (at_work, *waiting)] == [["a"], ["b"], ["c"]]
+    assert [answer(ticket) for ticket in (at_work, *waiting)] == [["a"], ["d"], ["c"]]
     assert answer(engine.submit(asked("text_of", "d"), "d")) == ["d"]
 
 
@@ -276,6 +278,16 @@ def test_out_of_memory_is_tried_once_more_without_what_is_remembered(
         answer(engine.submit(asked("hungry", "the cat"), "a"))
     assert engine.state.caches["captures"].entries <= 1
     assert answer(engine.submit(asked("hungry", "the cat"), "a")) == ["the cat"], "the second try of the next request"
+
+
+def test_a_real_lack_of_memory_is_a_sentence_and_the_next_request_works(engine: LocalEngine, stage: Put) -> None:
+    def enormous(cap: gv.Capture) -> int:
+        return torch.empty(1 << 50, device=cap.model.device).nbytes
+
+    stage(enormous)
+    with pytest.raises(OutOfMemory, match="shorter prompt"):
+        answer(engine.submit(asked("enormous", "the cat"), "a"))
+    assert answer(engine.submit(Request(STAGES + "described:described", ((CaptureKey(NAME, "the cat"),),)), "a"))
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(engine: LocalEngine, stage: Put) -> None:

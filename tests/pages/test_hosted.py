@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from gemma_viz.engine import local
 from gemma_viz.service import log
 from gemma_viz.service.settings import settings
 from gemma_viz.ui import live, view, visitor
@@ -24,8 +25,7 @@ def setting(monkeypatch: pytest.MonkeyPatch, offered: list[str]):
             monkeypatch.setenv(f"GEMMA_VIZ_{name}", value)
         settings.cache_clear()
         visitor._rate_limit.cache_clear()
-        live._capture.clear()
-        live._edited.clear()
+        live._known_runs.clear()
 
     yield set_all
     settings.cache_clear()
@@ -167,9 +167,9 @@ def test_a_link_cannot_name_a_model_that_is_not_offered(
     offered: list[str], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     loaded: list[str] = []
-    load = live.load
-    live._loadings().clear()
-    monkeypatch.setattr(live, "load", lambda name, **options: loaded.append(name) or load(name, **options))
+    load = local.load
+    live.engine.clear()
+    monkeypatch.setattr(local, "load", lambda name, **options: loaded.append(name) or load(name, **options))
     app = open_page("pages/11_Compare.py", model=name, against="model", other_model=name)
     assert not app.exception
     assert not app.error

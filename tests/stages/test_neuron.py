@@ -88,13 +88,16 @@ def test_a_piece_s_strongest_tokens_are_those_of_its_capture(tiny: gv.Model) -> 
 
 def test_the_strongest_of_all_pieces_are_found(tiny: gv.Model) -> None:
     pieces = [neuron.strongest_in_piece(tiny, piece) for piece in neuron.shipped_pieces(tiny)[:3]]
-    firings = neuron.strongest_in_pieces(tiny, pieces, 1, 5)
+    texts = neuron.shipped_texts(tiny)[:3]
+    firings = neuron.strongest_in_pieces(pieces, texts, 1, 5)
     everything = np.concatenate([piece.activations[1, 5] for piece in pieces])
     np.testing.assert_array_equal(
         np.abs([firing.activation for firing in firings]), np.sort(np.abs(everything))[::-1][:10]
     )
+    for firing in firings:
+        assert any(firing.before + firing.token + firing.after in "".join(of_piece) for of_piece in texts)
 
 
 def test_a_piece_of_one_token_has_nothing_to_show(tiny: gv.Model) -> None:
     piece = neuron.strongest_in_piece(tiny, (5,))
-    assert neuron.strongest_in_pieces(tiny, [piece], 0, 0) == ()
+    assert neuron.strongest_in_pieces([piece], [[tiny.token_text(5)]], 0, 0) == ()
