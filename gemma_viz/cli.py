@@ -18,11 +18,12 @@ from typing import Any
 from transformers.utils import logging
 
 from gemma_viz.capture import Capture
-from gemma_viz.checkpoints import EMBEDDED, GEMMA_2B, availability, default_device, load, offered_models
+from gemma_viz.checkpoints import EMBEDDED, GEMMA_2B, availability, load, offered_models
 from gemma_viz.edits import Edits
 from gemma_viz.engine import serve
 from gemma_viz.errors import GemmaVizError
 from gemma_viz.model import Model
+from gemma_viz.placement import default_device
 from gemma_viz.report import STAGES, walk
 from gemma_viz.tokens import tokenize, visible
 from gemma_viz.ui.words import NO_NUMBERS
