@@ -40,7 +40,7 @@ class Settings:
     login: bool = False
     log_text: bool = False
     engine: str = ""
-    line: int = 100
+    line: int = 32
     seconds: float = 120.0
     capture_mib: int = 512
     answer_mib: int = 256
