@@ -22,8 +22,9 @@ from gemma_viz import capture_file, display
 from gemma_viz.attention import AttentionRule, hidden_keys, masked_scores, seen_keys
 from gemma_viz.edits import UNCHANGED, Edits
 from gemma_viz.errors import CaptureFileError, EditsError
-from gemma_viz.instrument import Injection, Run, running, weight_in_run
+from gemma_viz.linear import weight_in_run
 from gemma_viz.ranking import Ranking, rank
+from gemma_viz.run import Injection, Run, running
 from gemma_viz.tokens import Tokens, tokens_with_ids, visible
 
 if TYPE_CHECKING:
