@@ -1,6 +1,7 @@
 """What the hooks on a model's modules do in a run: see values, put others in their place, leave out or change steps.
 
-Each function makes one hook, which does nothing outside a run. Where they stand on a model is in `gemma_viz.instrument`.
+Each function makes one hook, which does nothing outside a run. Where they stand on a model is said in
+`gemma_viz.instrument`.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,5 @@
-"""The linear layers in a run: the matrix, rounded if asked for, and the product, by the faster of the two libraries that torch's CPU build carries.
+"""The linear layers in a run: what they multiply with, and by the faster of the two libraries that torch's CPU build
+carries.
 
 torch gives float32 products to MKL, which on processors of other makers than its own runs at a third of what oneDNN
 reaches (measured on an AMD EPYC: see benchmarks/RESULTS.md). Both sum in float32; results differ by rounding.
