@@ -396,13 +396,14 @@ class Capture:
         return contributions.norm_factors(self.model.hf.model.norm, stream)
 
     def _layer(self, layer: int) -> int:
-        return _index(layer, self.model.spec.n_layers, "layer")
+        return from_start(layer, self.model.spec.n_layers, "layer")
 
     def _position(self, position: int) -> int:
-        return _index(position, len(self), "position")
+        return from_start(position, len(self), "position")
 
 
-def _index(index: int, n: int, what: str) -> int:
+def from_start(index: int, n: int, what: str) -> int:
+    """An index that may count from the end, counted from the start. Raises IndexError where it is none of n."""
     if not -n <= index < n:
         raise IndexError(f"There is no {what} {index}: the {what}s are 0 to {n - 1}.")
     return index % n
