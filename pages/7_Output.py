@@ -230,9 +230,7 @@ panels.why(
     page.view,
     page.run,
     here,
-    text=f"The stream has grown through the layers, for {selected} to an RMS of "
-    f"{words.size(scales.before[here])}; after the norm it is {words.size(scales.after[here])}. Logits grow with it, "
-    "and a softmax over large logits gives nearly everything to one token, whether or not it is the right one.",
+    text=words_output.why_a_final_norm(selected, scales.before[here], scales.after[here]),
     edits=Edits(final_norm=False),
     without="the final norm",
 )
