@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from gemma_viz import Capture
+from tests.conftest import ROUNDING
 
 # Of every layer: in the reference, and (by `captured`) in a capture.
 LAYER_QUANTITIES = (
@@ -40,6 +41,13 @@ LAYER_QUANTITIES = (
     "mlp_out",
     "resid_post",
 )
+
+# Captures and the reference do the same sums in another order (sdpa against eager attention), so they differ by
+# rounding: some units of float32's 1.2e-7 in each sum, carried on through the layers and steepened by the softmax.
+# The largest difference seen is 1e-5 of the largest value of its row; a step done wrongly shows as 1e-2 and more.
+TOLERANCE = 3e-5 * ROUNDING
+
+LONG_PROMPT = "the red cat " * 40  # more tokens than a tiny model's d_model and d_mlp
 
 
 @dataclass(frozen=True)
@@ -103,6 +111,24 @@ def captured(cap: Capture, layer: int) -> dict[str, Tensor]:
         "mlp_out": mlp.out,
         "resid_post": cap.resid_post(layer),
     }
+
+
+def difference(mine: Tensor, theirs: Tensor) -> float:
+    """The largest difference, relative to the largest value of its row; infinite where only one of two is infinite."""
+    assert mine.shape == theirs.shape
+    assert mine.dtype == torch.float32
+    largest = theirs.masked_fill(theirs.isinf(), 0).abs().amax(-1, keepdim=True)
+    return float(((mine - theirs).masked_fill(mine == theirs, 0).abs() / largest.clamp_min(1e-30)).max())
+
+
+def fingerprint(cap: Capture) -> list[Tensor]:
+    """Some of everything in it, to see whether another run has changed it."""
+    found = [cap.resid_post(layer) for layer in range(4)]
+    return [*found, cap.attention(1).z, cap.attention(2).rot_q, cap.mlp(3).act, cap.logits([0, -1])]
+
+
+def same(first: list[Tensor], second: list[Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 def allowed_keys(n: int, window: int | None) -> Tensor:

@@ -5,10 +5,7 @@ import numpy as np
 import gemma_viz as gv
 from gemma_viz.figures import attention as draw
 from gemma_viz.stages import attention
-
-
-def labels(cap: gv.Capture) -> list[str]:
-    return [token.label for token in cap.tokens]
+from tests.figures.drawn import labels
 
 
 def test_the_pattern_is_drawn_with_its_own_numbers(embedded: gv.Model) -> None:

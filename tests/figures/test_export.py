@@ -13,7 +13,7 @@ import gemma_viz as gv
 from gemma_viz.figures import attention as draw
 from gemma_viz.figures import export, style
 from gemma_viz.stages import attention
-from tests.figures.test_figures import all_figures
+from tests.figures.drawn import all_figures
 
 
 @pytest.fixture(scope="module")

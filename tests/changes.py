@@ -1,0 +1,86 @@
+"""The changes of the model that the tests make: one of each, other values, and several at once."""
+
+from itertools import combinations
+
+import gemma_viz as gv
+
+ONE_OF_EACH = (
+    gv.Edits(embedding_scale=False),
+    gv.Edits(embedding_factor=2.5),
+    gv.Edits(norms=False),
+    gv.Edits(attention_norms=False),
+    gv.Edits(mlp_norms=False),
+    gv.Edits(qk_norms=False),
+    gv.Edits(final_norm=False),
+    gv.Edits(attention=False),
+    gv.Edits(attention_residual=False),
+    gv.Edits(causal_mask=False),
+    gv.Edits(window=3),
+    gv.Edits(attention_temperature=0.5),
+    gv.Edits(attention_softcap=False),
+    gv.Edits(pattern="uniform"),
+    gv.Edits(queries_from=((0, 5), (5, 0), (1, 3))),
+    gv.Edits(rope=False),
+    gv.Edits(rope_theta=30.0),
+    gv.Edits(rope_stretch=0.5),
+    gv.Edits(rope_shift=7),
+    gv.Edits(rope_shuffle=5),
+    gv.Edits(mlp=False),
+    gv.Edits(mlp_residual=False),
+    gv.Edits(activation="relu"),
+    gv.Edits(gate=False),
+    gv.Edits(without_heads=frozenset({(1, 0), (1, 5), (3, 1)})),
+    gv.Edits(without_neurons=frozenset({(0, 79), (2, 7), (2, 8)})),
+    gv.Edits(removal="mean", attention=False),
+    gv.Edits(weight_bits=4),
+    gv.Edits(unembedding_seed=3),  # 0, 1 and 2 are what the tiny models' own tables were drawn from
+    gv.Edits(final_softcap=False),
+)
+OTHER_VALUES = (
+    gv.Edits(embedding_factor=-0.5),
+    gv.Edits(embedding_factor=0.0),
+    gv.Edits(window=1),
+    gv.Edits(window=8),
+    gv.Edits(window=1000),
+    gv.Edits(attention_temperature=4.0),
+    gv.Edits(pattern="own"),
+    gv.Edits(rope_stretch=0.0),
+    gv.Edits(rope_stretch=-1.5),
+    gv.Edits(rope_shift=-3),
+    gv.Edits(rope_shuffle=0),
+    gv.Edits(activation="gelu_exact"),
+    gv.Edits(activation="identity"),
+    gv.Edits(removal="mean"),
+    gv.Edits(removal="mean", mlp=False),
+    gv.Edits(removal="mean", without_heads=frozenset({(1, 0), (1, 5), (3, 1)})),
+    gv.Edits(removal="mean", without_neurons=frozenset({(0, 79), (2, 7), (2, 8)})),
+    gv.Edits(weight_bits=8),
+    gv.Edits(weight_bits=2),
+    gv.Edits(unembedding_seed=2**31 - 1),
+)
+ALONE = ONE_OF_EACH + OTHER_VALUES
+TOGETHER = (
+    gv.Edits(*(False,) * 7),
+    gv.Edits(attention=False, mlp=False, removal="mean"),
+    gv.Edits(attention_residual=False, mlp_residual=False, attention=False, mlp=False, removal="mean"),
+    gv.Edits(rope_shuffle=2, rope_stretch=2.0, rope_shift=3, rope_theta=500.0),
+    gv.Edits(pattern="uniform", window=2, without_heads=frozenset({(0, 1), (3, 3)}), removal="mean"),
+    gv.Edits(attention_temperature=2.0, attention_softcap=False, queries_from=((2, 4),), window=4, qk_norms=False),
+    gv.Edits(activation="relu", weight_bits=4, without_neurons=frozenset({(1, 1), (3, 60)}), removal="mean"),
+    gv.Edits(embedding_factor=3.0, final_norm=False, final_softcap=False, unembedding_seed=11),
+    gv.Edits(attention=False, removal="mean", without_heads=frozenset({(1, 2), (2, 2)})),
+    gv.Edits(mlp=False, gate=False, without_neurons=frozenset({(0, 5), (2, 5)}), removal="mean"),
+    gv.Edits(
+        causal_mask=False,
+        window=3,
+        rope_shuffle=1,
+        weight_bits=8,
+        queries_from=((0, 1), (1, 2)),
+        without_heads=frozenset({(0, 0), (2, 1)}),
+        without_neurons=frozenset({(0, 3), (2, 4)}),
+        activation="gelu_exact",
+        removal="mean",
+        unembedding_seed=5,
+    ),
+)
+PAIRS = tuple(one.also(other) for one, other in combinations(ONE_OF_EACH, 2))
