@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -27,16 +27,20 @@ STAGES = "gemma_viz.stages."
 KEY = CaptureKey(NAME, "the red cat moving")
 
 
-def application(engine: Engine) -> Starlette:
+def application(respond: Callable[[HttpRequest], Awaitable[Response]]) -> Starlette:
+    return Starlette(routes=[Route(ANSWER, respond, methods=["POST"])])
+
+
+def application_of(engine: Engine) -> Starlette:
     async def respond(request: HttpRequest) -> Response:
         return await answered(engine, await request.body())
 
-    return Starlette(routes=[Route(ANSWER, respond, methods=["POST"])])
+    return application(respond)
 
 
 @contextmanager
 def serving(what: Engine | Starlette, port: int) -> Iterator[str]:
-    app = what if isinstance(what, Starlette) else application(what)
+    app = what if isinstance(what, Starlette) else application_of(what)
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -138,7 +142,7 @@ def saying(*responses: Response) -> tuple[Starlette, list[HttpRequest]]:
         asked_for.append(asking)
         return responses[min(len(asked_for), len(responses)) - 1]
 
-    return Starlette(routes=[Route(ANSWER, answer, methods=["POST"])]), asked_for
+    return application(answer), asked_for
 
 
 def test_servers_that_are_not_there_yet_are_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
