@@ -4,14 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gemma_viz.memory import keep_for_good
 from tests.pages.opened import FAMILIES
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _spared_from_collection() -> None:
-    """As the app's server does; without, runs of pages take half as long again."""
-    keep_for_good()
 
 
 @pytest.fixture
