@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 # The same colours stand in .streamlit/config.toml, for what Streamlit draws itself; a test keeps the two alike.
 # Categorical: after Okabe and Ito, for people who do not tell red from green, evened out for light and dark pages.
-CATEGORICAL = ("#0f7ec9", "#e08a00", "#12966b", "#c9559f", "#d4541a", "#5b67d8", "#8a7a00", "#5f7f8f")
+CATEGORICAL = ("#0f7ec9", "#cf7f00", "#12966b", "#c9559f", "#d4541a", "#5b67d8", "#8a7a00", "#5f7f8f")
 SELECTED = CATEGORICAL[4]  # what a person has chosen is framed in it
 # Sequential: viridis (Smith and van der Walt, 2015). Diverging: blue to orange, after ColorBrewer's PuOr.
 SEQUENTIAL = (
