@@ -35,18 +35,15 @@ WRITTEN = Path("build/ui.json")
 PATIENCE_MS = 60_000
 
 # Each is one token, with a space before it and without.
-WORDS = (
-    "time people way day man thing woman life child world school state family student group country problem hand part "
-    "place case week company system program question work government number night point home water room mother area "
-    "money story fact month lot right study book eye job word business issue side kind head house service friend "
-    "father power hour game line end member law car city community name president team minute idea kid body"
-).split()
+WORDS = """
+time people way day man thing woman life child world school state family student group country problem hand part
+place case week company system program question work government number night point home water room mother area
+money story fact month lot right study book eye job word business issue side kind head house service friend father
+power hour game line end member law car city community name president team minute idea kid body
+"""
 
-VISIT, PAINT, PROMPT, TURN, TOKEN, LAYER, HEAD = (
-    *("visit", "first paint", "prompt", "page change"),
-    *("token", "layer", "head"),
-)
-MAP = "map"  # a head, chosen by its small map
+PAINT, VISIT, PROMPT, TURN = "first paint", "fresh visit", "prompt", "page change"
+TOKEN, LAYER, HEAD, MAP = "token", "layer", "head", "head by map"
 GOALS = {PAINT: 1500, TURN: 400, TOKEN: 250, LAYER: 250, HEAD: 250}
 PROMPT_GOALS = {16: 1000, 256: 2500}
 MOST_BYTES = 2_000_000
@@ -102,9 +99,9 @@ def subjects() -> list[Subject]:
 
 def prompts(n_tokens: int, seed: int) -> Iterator[str]:
     """Texts of this many tokens, <bos> among them, no two of which begin alike."""
-    chance = random.Random(seed)
+    chance, words = random.Random(seed), WORDS.split()
     while True:
-        yield " ".join(chance.choices(WORDS, k=n_tokens - 1))
+        yield " ".join(chance.choices(words, k=n_tokens - 1))
 
 
 class Visitor:

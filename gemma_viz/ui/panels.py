@@ -67,10 +67,12 @@ def _values_of(figure: go.Figure, key: str) -> None:
 
 
 def _table(figure: go.Figure) -> None:
-    """The figure's values, one row for each that is drawn; of very many the first."""
+    """The figure's values, one row for each that is drawn, names first; of very many rows the first."""
     values = export.table(figure)
     shown = pd.DataFrame(values.rows[:MOST_ROWS], columns=values.columns)
-    st.dataframe(shown.drop(columns="trace") if shown["trace"].nunique() == 1 else shown, hide_index=True)
+    if shown["trace"].nunique() == 1:
+        shown = shown.drop(columns="trace")
+    st.dataframe(shown, hide_index=True, column_order=sorted(shown, key=lambda name: not name.endswith(": name")))
     if len(values.rows) > MOST_ROWS:
         st.caption(f"The first {MOST_ROWS:,} of {len(values.rows):,} rows. All of them are in the files.")
 
@@ -81,7 +83,7 @@ def _bytes_of(figure: go.Figure, make: Callable[[go.Figure], str]) -> Callable[[
 
 def code(check: Check) -> None:
     """The lines of PyTorch behind a step, as they ran just now, and how far they are from the model's own value."""
-    st.subheader("The code")
+    st.header("The code")
     sources = (inspect.getsource(step).replace("  # fmt: skip", "") for step in (*check.parts, check.step))
     st.code("\n\n".join(sources), language="python", wrap_lines=True)  # what scrolls is out of Tab's way
     if check.largest_difference == 0:
@@ -117,7 +119,7 @@ def why(view: View, run: live.Run, position: int, *, text: str, edits: Edits, wi
 
     without: what `edits` leave out, in a sentence. Returns whether it is left out now.
     """
-    st.subheader("Why")
+    st.header("Why")
     st.markdown(text)
     if not view.toggle("off", f"Leave out {without} and run this prompt again"):
         return False
