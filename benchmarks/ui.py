@@ -12,7 +12,6 @@ import json
 import random
 import shutil
 import statistics
-import time
 import urllib.parse
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -97,11 +96,11 @@ def subjects() -> list[Subject]:
     return found
 
 
-def prompts(n_tokens: int, seed: int) -> Iterator[str]:
-    """Texts of this many tokens, <bos> among them, no two of which begin alike."""
-    chance, words = random.Random(seed), WORDS.split()
+def prompts(n_tokens: int) -> Iterator[str]:
+    """Texts of this many tokens, <bos> among them, drawn anew: no server has seen one before."""
+    words = WORDS.split()
     while True:
-        yield " ".join(chance.choices(words, k=n_tokens - 1))
+        yield " ".join(random.choices(words, k=n_tokens - 1))
 
 
 class Visitor:
@@ -243,12 +242,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         chromium = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
         address = asked.url or server.address
         warm_up(chromium, address, chosen)
-        for number in range(asked.rounds):
+        for _ in range(asked.rounds):
             for n_tokens, found in measured.items():
-                texts = prompts(n_tokens, number)
                 for subject, seen in found.items():
-                    print(subject, n_tokens, time.strftime("%X"), flush=True)
-                    one_round(chromium, address, subject, texts, seen)
+                    one_round(chromium, address, subject, prompts(n_tokens), seen)
     WRITTEN.parent.mkdir(parents=True, exist_ok=True)
     WRITTEN.write_text(json.dumps({n: _plain(found) for n, found in measured.items()}, indent=1))
     print(report(measured))
