@@ -13,10 +13,10 @@ import random
 import shutil
 import statistics
 import urllib.parse
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from tests.browser.test_walk import PARTS
 
 WATCH = Path(__file__).with_name("ui_watch.js").read_text(encoding="utf-8")
 WRITTEN = Path("build/ui.json")
-PATIENCE_MS = 60_000
+PATIENCE_MS = 300_000
 
 # Each is one token, with a space before it and without.
 WORDS = """
@@ -43,9 +43,11 @@ power hour game line end member law car city community name president team minut
 
 PAINT, VISIT, PROMPT, TURN = "first paint", "fresh visit", "prompt", "page change"
 TOKEN, LAYER, HEAD, MAP = "token", "layer", "head", "head by map"
+SHIFT = "layout shift"
 GOALS = {PAINT: 1500, TURN: 400, TOKEN: 250, LAYER: 250, HEAD: 250}
 PROMPT_GOALS = {16: 1000, 256: 2500}
 MOST_BYTES = 2_000_000
+MOST_SHIFT = 0.01
 
 
 @dataclass(frozen=True)
@@ -68,23 +70,17 @@ class Subject:
 class Seen:
     """What was measured of a subject.
 
-    milliseconds: by what was done; jump: layout shift of each fresh visit (CLS: share of the screen x how far)
-    chart_bytes: the largest chart's data
+    rounds: milliseconds of each round, by what was done, and its layout shift (share of the screen x how far it moved)
+    movers: what was moved, by its test id; chart_bytes: the largest chart's data
     """
 
-    milliseconds: defaultdict[str, list[float]]
-    jump: list[float]
-    movers: list[str]
+    rounds: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    movers: Counter[str] = field(default_factory=Counter)
     chart_bytes: int = 0
 
-    @staticmethod
-    def nothing() -> "Seen":
-        """Before the first round."""
-        return Seen(defaultdict(list), [], [])
-
     def median(self, what: str) -> float | None:
-        """Median milliseconds, None of what the page does not have."""
-        return statistics.median(self.milliseconds[what]) if self.milliseconds[what] else None
+        """The median of the rounds, None of what the page does not have."""
+        return statistics.median(self.rounds[what]) if self.rounds[what] else None
 
 
 def subjects() -> list[Subject]:
@@ -122,9 +118,10 @@ class Visitor:
         """Open a page at its address, with nothing in the browser's cache."""
         self.tab.goto(f"{self._server}/{subject.address(prompt)}")
         self._note(VISIT)
-        self._seen.milliseconds[PAINT].append(self._asked("firstPaint()"))
-        self._seen.jump.append(self._asked("jump()"))
-        self._seen.movers += [who for shift in self._asked("shifts()") if not shift["input"] for who in shift["who"]]
+        self._seen.rounds[PAINT].append(self._asked("firstPaint()"))
+        shifts = self._asked("shifts()")
+        self._seen.rounds[SHIFT].append(sum(shift["value"] for shift in shifts))
+        self._seen.movers.update(mover for shift in shifts for mover in shift["movers"])
 
     def send(self, prompt: str) -> None:
         """Type a prompt."""
@@ -161,7 +158,7 @@ class Visitor:
 
     def _note(self, what: str) -> None:
         self.wait()
-        self._seen.milliseconds[what].append(self._asked("milliseconds()"))
+        self._seen.rounds[what].append(self._asked("milliseconds()"))
 
     def wait(self) -> None:
         """Until the picture is complete."""
@@ -192,7 +189,7 @@ def one_round(chromium: Browser, server: str, subject: Subject, texts: Iterator[
         person.choose_map(5)
         if not subject.query:
             person.turn_to(before)
-            seen.milliseconds[TURN].pop()  # the other page's
+            seen.rounds[TURN].pop()  # the other page's
             person.turn_to(subject)
     except Error as error:
         print(f"{subject}: {str(error).splitlines()[0]}")
@@ -213,17 +210,17 @@ def _table(n_tokens: int, found: dict[Subject, Seen]) -> str:
             str(subject),
             *(_cell(seen.median(what), goals.get(what)) for what in columns),
             _cell(seen.chart_bytes / 1e3, MOST_BYTES / 1e3),
-            f"{statistics.median(seen.jump):.3f}",
+            _cell(seen.median(SHIFT), MOST_SHIFT, ".3f"),
         ]
         for subject, seen in found.items()
     ]
-    return markdown(["", *columns, "largest chart, kB", "layout shift"], rows)
+    return markdown(["", *columns, "largest chart, kB", SHIFT], rows)
 
 
-def _cell(value: float | None, goal: float | None) -> str:
+def _cell(value: float | None, goal: float | None, form: str = ",.0f") -> str:
     if value is None:
         return ""
-    return f"**{value:,.0f}**" if goal and value > goal else f"{value:,.0f}"
+    return f"**{value:{form}}**" if goal and value > goal else f"{value:{form}}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -235,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--url", help="of a server that runs already")
     asked = parser.parse_args(arguments)
     chosen = [subject for subject in subjects() if str(subject) in asked.pages]
-    measured = {n: {subject: Seen.nothing() for subject in chosen} for n in asked.tokens}
+    measured = {n: {subject: Seen() for subject in chosen} for n in asked.tokens}
     log = Path("build/ui-server.log")
     with nullcontext(asked.url) if asked.url else Server(log) as server, sync_playwright() as playwright:
         path = shutil.which("chromium") or shutil.which("google-chrome")
@@ -247,24 +244,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 for subject, seen in found.items():
                     one_round(chromium, address, subject, prompts(n_tokens), seen)
     WRITTEN.parent.mkdir(parents=True, exist_ok=True)
-    WRITTEN.write_text(json.dumps({n: _plain(found) for n, found in measured.items()}, indent=1))
+    WRITTEN.write_text(
+        json.dumps(
+            {n: {str(subject): asdict(seen) for subject, seen in found.items()} for n, found in measured.items()}
+        )
+    )
     print(report(measured))
 
 
 def warm_up(chromium: Browser, server: str, chosen: Sequence[Subject]) -> None:
     """Everything is drawn once before it counts: the first visitor of a server waits for the model."""
     for subject in chosen:
-        person = Visitor(chromium, server, Seen.nothing())
+        person = Visitor(chromium, server, Seen())
         person.tab.goto(f"{server}/{subject.address('I want to move')}")
         person.wait()
         person.close()
-
-
-def _plain(found: dict[Subject, Seen]) -> dict[str, Any]:
-    return {
-        str(subject): {**vars(seen), "milliseconds": {what: took for what, took in seen.milliseconds.items() if took}}
-        for subject, seen in found.items()
-    }
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ function watchRoots() {
 
 new PerformanceObserver((list) => {
   for (const { value, startTime, hadRecentInput, sources } of list.getEntries())
-    seen.shifts.push({ value, at: startTime, input: hadRecentInput, who: sources.map(({ node }) => named(node)) });
+    if (!hadRecentInput) seen.shifts.push({ value, at: startTime, movers: sources.map(({ node }) => named(node)) });
 }).observe({ type: "layout-shift", buffered: true });
 
 function named(node) {
@@ -73,8 +73,6 @@ function complete() {
 window.watch = {
   complete,
   milliseconds: () => seen.changed - seen.acted,
-  jump: () => seen.shifts.filter(({ input }) => !input).reduce((sum, { value }) => sum + value, 0),
   shifts: () => seen.shifts,
   firstPaint: () => performance.getEntriesByName("first-contentful-paint")[0]?.startTime,
-  charts: () => document.querySelectorAll("[data-testid=stPlotlyChart] .main-svg").length,
 };
