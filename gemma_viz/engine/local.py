@@ -1,7 +1,7 @@
 """The engine of one machine: models in memory, one worker, a line of visitors, and what was made before.
 
-One worker, because a pass uses the whole machine: two at a time would each take twice as long. It takes one call of one
-visitor after the other in turn, so that who asks for much does not keep the others waiting.
+One worker, because a pass uses the whole machine: two at a time would each take twice as long. It works for each
+visitor for a moment in turn, so that who asks for much does not keep the others waiting.
 """
 
 import itertools
@@ -22,14 +22,7 @@ from gemma_viz.engine import wire
 from gemma_viz.engine.cache import Cache
 from gemma_viz.engine.keys import CaptureKey, ModelKey, PatchKey, Request
 from gemma_viz.engine.ticket import LocalTicket
-from gemma_viz.errors import (
-    Busy,
-    Cancelled,
-    EngineError,
-    OutOfMemory,
-    TextError,
-    TookTooLong,
-)
+from gemma_viz.errors import Busy, Cancelled, EngineError, OutOfMemory, TextError, TookTooLong
 from gemma_viz.instrument import interrupted_by
 from gemma_viz.memory import give_back_memory, is_out_of_memory
 from gemma_viz.model import Model
@@ -44,7 +37,7 @@ TOKENS_TOGETHER = 128  # of all of them: a longer pass takes as long as several
 CHARACTERS_TOGETHER = 8 * TOKENS_TOGETHER  # of one of them, which need not be cut into tokens to see that it is long
 EARLIER = 8  # captures that a new one may go on from
 IDLE_SECONDS = 600.0  # after which captures leave memory
-OWN_TURN_SECONDS = 0.1  # of long work, after which others are let in
+OWN_TURN_SECONDS = 0.1  # after which it is the others' turn
 
 Loader = Callable[[str, Progress], Model]
 
@@ -57,10 +50,10 @@ class Limits:
     capture_bytes, answer_bytes: what is remembered of each
     """
 
-    line: int = 100
-    seconds: float = 120.0
-    capture_bytes: int = 512 << 20
-    answer_bytes: int = 256 << 20
+    line: int = Settings.line
+    seconds: float = Settings.seconds
+    capture_bytes: int = Settings.capture_mib << 20
+    answer_bytes: int = Settings.answer_mib << 20
 
     @classmethod
     def of(cls, settings: Settings) -> "Limits":
@@ -198,11 +191,15 @@ class LocalEngine:
             return ticket
 
     def _turn(self, ticket: LocalTicket) -> None:
-        """One call of a ticket; with more to come it goes to the end of the line."""
+        """Some calls of a ticket, as many as a turn has time for; with more to come it goes to the end of the line."""
+        end = time.monotonic() + OWN_TURN_SECONDS
         self._answer_from_memory(ticket)
-        if not ticket.is_over:
+        while not ticket.is_over:
             ticket.begin()
             self._answer(ticket)
+            self._answer_from_memory(ticket)
+            if time.monotonic() > end:
+                break
         with self._changed:
             self._at_work.remove(ticket)
             if ticket.is_over:

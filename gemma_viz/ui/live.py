@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, TypeVar, cast
 
 import streamlit as st
@@ -20,14 +21,13 @@ from gemma_viz.errors import EditsError, EngineError, GemmaVizError, TextError, 
 from gemma_viz.generation import NewToken
 from gemma_viz.patching import PatchKind, check_place
 from gemma_viz.sampling import Sampling
-from gemma_viz.service import log
 from gemma_viz.service.settings import settings
 from gemma_viz.stages.described import Described, ModelCard, card, described, token_texts
 from gemma_viz.stages.generation import next_token
 from gemma_viz.stages.output import Comparison, compare
 from gemma_viz.tokens import Token
 from gemma_viz.ui import visitor
-from gemma_viz.ui.boundary import refuse
+from gemma_viz.ui.boundary import put_off, refuse
 
 T = TypeVar("T")
 
@@ -88,9 +88,12 @@ class Run:
         return self.about.rules
 
 
-@st.cache_resource(show_spinner=False)
+@cache
 def engine() -> Engine:
-    """The engine, shared between visitors: of this process, or where the operator's settings say."""
+    """The engine, shared between visitors: of this process, or where the operator's settings say.
+
+    Not in Streamlit's cache, which any visitor's browser may ask to clear.
+    """
     address = settings().engine
     return RemoteEngine(address) if address else LocalEngine(Limits.of(settings()))
 
@@ -209,9 +212,7 @@ def values_of_each(function: Callable[..., T], calls: Sequence[tuple[Any, ...]],
         _wait(ticket, what, name, len(calls))
         return ticket.result()
     except EngineError as error:
-        log.refused(error)
-        st.warning(str(error), icon=":material/hourglass_top:")
-        st.stop()
+        put_off(error)
 
 
 def _run(key: CaptureKey, model: ModelCard) -> Run:

@@ -12,7 +12,7 @@ import gemma_viz as gv
 from gemma_viz import model as model_module
 from gemma_viz.engine import wire
 from gemma_viz.engine.keys import CaptureKey, ModelKey, PatchKey, Request
-from gemma_viz.engine.local import Limits, LocalEngine
+from gemma_viz.engine.local import OWN_TURN_SECONDS, Limits, LocalEngine
 from gemma_viz.errors import Busy, Cancelled, EngineError, OutOfMemory, TookTooLong, TooManyTokens
 from gemma_viz.patching import Patch
 from gemma_viz.stages import heads, output
@@ -154,6 +154,7 @@ def test_who_asks_for_much_takes_turns_with_the_others(gate: Gate, stage: Put) -
 
     def noted(cap: gv.Capture) -> int:
         order.append(cap.text)
+        time.sleep(2 * OWN_TURN_SECONDS)
         return len(order)
 
     stage(noted)
