@@ -50,7 +50,7 @@ def _values_of(figure: go.Figure, key: str) -> None:
     Each is made when it is asked for. They stand in the page, because a popover would be out of Tab's way.
     """
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
-        as_table = st.toggle(":small[:gray[Table]]", key=f"{key}_table", help="Read the values of this chart here")
+        as_table = st.toggle("Table", key=f"{key}_table")
         for ending, (mime, what, make) in FILES.items():
             st.download_button(
                 f":small[:gray[{ending.upper()}]]",
