@@ -31,8 +31,8 @@ from gemma_viz.ui.boundary import put_off, refuse
 
 T = TypeVar("T")
 
-POLL_SECONDS = 0.05
 PROGRESS_AFTER_SECONDS = 0.5
+PROGRESS_EVERY_SECONDS = 0.2
 RUNS_KNOWN = 10_000
 _VISITOR = "_visitor"
 _STOPPED = "_stopped"
@@ -108,7 +108,7 @@ def model(name: str) -> ModelCard:
     first = " The first start unpacks it, which takes some ten seconds." if name == EMBEDDED else ""
     while not opening.is_over:
         place.progress(opening.share, f"Loading {label(name)}.{first} {opening.what} …")
-        time.sleep(POLL_SECONDS)
+        time.sleep(PROGRESS_EVERY_SECONDS)
     place.empty()
     if isinstance(opening.error, GemmaVizError):
         refuse(opening.error)
@@ -252,15 +252,14 @@ def _visitor() -> str:
 
 def _wait(ticket: Ticket, what: str, name: bytes, n: int) -> None:
     """Wait, and say for what: how many come first, or how far it is. Whatever ends the page ends the waiting."""
-    start, place = time.monotonic(), st.empty()
-    bar = None
+    place = st.empty()
     try:
-        while not ticket.wait(POLL_SECONDS):
-            if bar is None and time.monotonic() - start > PROGRESS_AFTER_SECONDS:
-                with place.container(horizontal=True, vertical_alignment="center"):
-                    bar = st.empty()
-                    st.button("Stop", key=f"stop_{name.hex()}", on_click=_stop, args=(name,))
-            if bar is not None:
+        if not ticket.wait(PROGRESS_AFTER_SECONDS):
+            with place.container(horizontal=True, vertical_alignment="center"):
+                bar = st.empty()
+                st.button("Stop", key=f"stop_{name.hex()}", on_click=_stop, args=(name,))
+            bar.progress(ticket.share, _said(ticket, what, n))
+            while not ticket.wait(PROGRESS_EVERY_SECONDS):
                 bar.progress(ticket.share, _said(ticket, what, n))
     finally:
         ticket.cancel()
