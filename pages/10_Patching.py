@@ -89,7 +89,7 @@ def side_by_side(clean: live.Run, corrupted: live.Run) -> None:
     """The tokens of two prompts, as far as they are the same above each other."""
     pairs = live.values(aligned, clean, corrupted)
     table = {f"{i}" if a == b else f"{i} ≠": (a, b) for i, (a, b) in enumerate(pairs)}
-    st.dataframe(pd.DataFrame(table, index=["clean", "other"]), key="aligned")
+    st.dataframe(pd.DataFrame(table, index=pd.Index(["clean", "other"], name="prompt")), key="aligned")
 
 
 def compared(page: Page, corrupted: live.Run) -> tuple[int, int] | None:

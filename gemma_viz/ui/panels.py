@@ -50,7 +50,7 @@ def _values_of(figure: go.Figure, key: str) -> None:
     Each is made when it is asked for. They stand in the page, because a popover would be out of Tab's way.
     """
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
-        as_table = st.toggle(":small[:gray[Table]]", key=f"{key}_table", help="Read the values of this chart here")
+        as_table = st.toggle("Table", key=f"{key}_table")
         for ending, (mime, what, make) in FILES.items():
             st.download_button(
                 f":small[:gray[{ending.upper()}]]",
@@ -67,12 +67,17 @@ def _values_of(figure: go.Figure, key: str) -> None:
 
 
 def _table(figure: go.Figure) -> None:
-    """The figure's values, one row for each that is drawn, names first; of very many rows the first."""
+    """The figure's values, one row for each that is drawn, names first; of very many rows the first.
+
+    Traces that have other columns, on axes of their own for example, have a table of their own.
+    """
     values = export.table(figure)
     shown = pd.DataFrame(values.rows[:MOST_ROWS], columns=values.columns)
-    if shown["trace"].nunique() == 1:
-        shown = shown.drop(columns="trace")
-    st.dataframe(shown, hide_index=True, column_order=sorted(shown, key=lambda name: not name.endswith(": name")))
+    names_first = sorted(values.columns, key=lambda name: not name.endswith(": name"))
+    columns_of = shown.notna().groupby(shown["trace"]).any().apply(tuple, axis=1)
+    for _, part in shown.groupby(shown["trace"].map(columns_of), sort=False):
+        filled = part.dropna(axis=1, how="all").drop(columns="trace" if len(columns_of) == 1 else [])
+        st.dataframe(filled, hide_index=True, column_order=[name for name in names_first if name in filled])
     if len(values.rows) > MOST_ROWS:
         st.caption(f"The first {MOST_ROWS:,} of {len(values.rows):,} rows. All of them are in the files.")
 

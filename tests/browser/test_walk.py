@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser.accessibility import grave_findings
+from tests.browser.accessibility import findings
 from tests.browser.conftest import running_server
 from tests.browser.driver import STAGES, Driver
 
@@ -85,7 +85,7 @@ def look_at(app: Driver, name: str, theme: Any, width: int) -> None:
     main = app.tab.get_by_test_id("stMain")
     app.tab.wait_for_timeout(300)  # charts follow the new size
     if (theme, width) in LOOKS[::2]:  # each theme and each width once
-        assert grave_findings(app.tab) == [], name
+        assert findings(app.tab) == [], name
     assert main.evaluate("main => main.scrollWidth - main.clientWidth") <= 0, f"{name} is wider than the screen"
     height = main.evaluate("main => main.scrollHeight")
     app.tab.set_viewport_size({"width": width, "height": height + 40})

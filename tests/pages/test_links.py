@@ -90,7 +90,15 @@ def test_every_chart_can_be_read_as_a_table(offered: list[str]) -> None:
     n_tables = len(app.dataframe)
     app.toggle(key="next_table").set_value(True).run()
     assert len(app.dataframe) == n_tables + 1
-    chart = next(chart for chart in app.get("plotly_chart") if "-next-" in chart.proto.id)
+    chart = next(chart for chart in app.get("plotly_chart") if chart.proto.id.endswith("-next"))
     bars = json.loads(chart.proto.spec)["data"][0]["x"]
     drawn = np.frombuffer(b64decode(bars["bdata"]), bars["dtype"])
     assert any(np.array_equal(drawn, table.value.get("probability", [])) for table in app.dataframe)
+
+
+def test_a_chart_with_several_axes_has_a_table_for_each(offered: list[str]) -> None:
+    app = open_page("pages/6_MLP.py")
+    app.toggle(key="distributions_table").set_value(True).run()
+    tables = [table.value for table in app.dataframe if "trace" in table.value]
+    assert [set(table["trace"]) for table in tables] == [{"gate"}, {"gelu(gate)"}, {"up"}, {"product"}]
+    assert all(table.notna().all(axis=None) for table in tables)
