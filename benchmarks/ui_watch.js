@@ -1,25 +1,37 @@
 // In every page that is measured: when a person did something, and when the picture of what came of it was complete.
 //
-// Complete: the script of the page has run and ended since, every chart has its drawing, nothing stale is left, and then
-// nothing has changed in the page for QUIET_MS. The moment that counts is that of the last change, not of the end of the
-// quiet: when the frame with this change has been handed to the screen.
+// Complete: the server has answered since and its script has ended, every chart has its drawing, nothing stale is left,
+// and then nothing has come or changed in the page for QUIET_MS. The moment that counts is that of the last change, not of
+// the end of the quiet: when the frame with this change has been handed to the screen.
 
 const QUIET_MS = 300;
-const OUTSIDE = "[data-testid=stHeader], [data-testid=stStatusWidget]"; // Streamlit's own signs that it runs
+// Streamlit's own signs that it runs; and what a table's canvas holds for screen readers, some time after its picture.
+const OUTSIDE = "[data-testid=stHeader], [data-testid=stStatusWidget], canvas";
 
-const seen = { acted: 0, changed: 0, ran: false, shifts: [] };
+// Moments in ms. heard: of the server's last message; begun: when there was something to read, which shifts then move
+const seen = { acted: 0, heard: 0, changed: 0, begun: Infinity, shifts: [] };
 const watched = new WeakSet();
 
 for (const kind of ["keydown", "click"])
-  addEventListener(kind, (event) => event.isTrusted && Object.assign(seen, { acted: event.timeStamp, ran: false }), true);
+  addEventListener(kind, (event) => event.isTrusted && (seen.acted = event.timeStamp), true);
+
+// The page itself need not show that a short script has run.
+const Socket = WebSocket;
+window.WebSocket = class extends Socket {
+  constructor(...options) {
+    super(...options);
+    this.addEventListener("message", () => (seen.heard = performance.now()));
+  }
+};
 
 function changed(records) {
-  const app = document.querySelector("[data-testid=stApp]");
-  // Whatever it is now: it may have begun and ended since the last look.
-  seen.ran ||= records.some(({ target, attributeName }) => target === app && attributeName === "data-test-script-state");
+  const app = document.querySelector("[data-testid=stApp]"); // it says whether the script runs
   if (!records.some(({ target }) => target !== app && !inside(target, OUTSIDE))) return;
   const end = new MessageChannel(); // its message arrives after the frame is painted
-  end.port1.onmessage = () => (seen.changed = Math.max(seen.changed, performance.now()));
+  end.port1.onmessage = () => {
+    seen.changed = Math.max(seen.changed, performance.now());
+    if (document.querySelector("h1")) seen.begun = Math.min(seen.begun, performance.now());
+  };
   requestAnimationFrame(() => end.port2.postMessage(0));
 }
 
@@ -61,11 +73,11 @@ function state() {
 function complete() {
   const charts = [...document.querySelectorAll("[data-testid=stPlotlyChart]")];
   return (
-    seen.ran &&
+    seen.heard > seen.acted &&
     state() === "notRunning" &&
     charts.every((chart) => chart.querySelector(".main-svg")) &&
     !document.querySelector("[data-testid=stMain] [data-stale=true], [data-testid=stMain] [data-testid=stSkeleton]") &&
-    performance.now() - seen.changed > QUIET_MS
+    performance.now() - Math.max(seen.heard, seen.changed) > QUIET_MS
   );
 }
 
@@ -73,6 +85,6 @@ function complete() {
 window.watch = {
   complete,
   milliseconds: () => seen.changed - seen.acted,
-  shifts: () => seen.shifts,
+  shifts: () => seen.shifts.filter(({ at }) => at > seen.begun),
   firstPaint: () => performance.getEntriesByName("first-contentful-paint")[0]?.startTime,
 };
