@@ -13,7 +13,6 @@ import random
 import shutil
 import statistics
 import urllib.parse
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -71,16 +70,21 @@ class Seen:
     """What was measured of a subject.
 
     rounds: milliseconds of each round, by what was done, and its layout shift (share of the screen x how far it moved)
-    movers: what was moved, by its test id; chart_bytes: the largest chart's data
+    movers: how often what was moved, by its test id; chart_bytes: the largest chart's data
     """
 
-    rounds: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    movers: Counter[str] = field(default_factory=Counter)
+    rounds: dict[str, list[float]] = field(default_factory=dict)
+    movers: dict[str, int] = field(default_factory=dict)
     chart_bytes: int = 0
+
+    def note(self, what: str, value: float) -> None:
+        """Add what one round gave."""
+        self.rounds.setdefault(what, []).append(value)
 
     def median(self, what: str) -> float | None:
         """The median of the rounds, None of what the page does not have."""
-        return statistics.median(self.rounds[what]) if self.rounds[what] else None
+        values = self.rounds.get(what)
+        return statistics.median(values) if values else None
 
 
 def subjects() -> list[Subject]:
@@ -118,10 +122,11 @@ class Visitor:
         """Open a page at its address, with nothing in the browser's cache."""
         self.tab.goto(f"{self._server}/{subject.address(prompt)}")
         self._note(VISIT)
-        self._seen.rounds[PAINT].append(self._asked("firstPaint()"))
+        self._seen.note(PAINT, self._asked("firstPaint()"))
         shifts = self._asked("shifts()")
-        self._seen.rounds[SHIFT].append(sum(shift["value"] for shift in shifts))
-        self._seen.movers.update(mover for shift in shifts for mover in shift["movers"])
+        self._seen.note(SHIFT, sum(shift["value"] for shift in shifts))
+        for mover in (mover for shift in shifts for mover in shift["movers"]):
+            self._seen.movers[mover] = self._seen.movers.get(mover, 0) + 1
 
     def send(self, prompt: str) -> None:
         """Type a prompt."""
@@ -158,7 +163,7 @@ class Visitor:
 
     def _note(self, what: str) -> None:
         self.wait()
-        self._seen.rounds[what].append(self._asked("milliseconds()"))
+        self._seen.note(what, self._asked("milliseconds()"))
 
     def wait(self) -> None:
         """Until the picture is complete."""
@@ -200,6 +205,12 @@ def one_round(chromium: Browser, server: str, subject: Subject, texts: Iterator[
 def report(measured: dict[int, dict[Subject, Seen]]) -> str:
     """Tables in Markdown. Milliseconds; what is above its goal is bold."""
     return "\n".join(f"{n_tokens} tokens\n\n{_table(n_tokens, found)}" for n_tokens, found in measured.items())
+
+
+def to_json(measured: dict[int, dict[Subject, Seen]]) -> str:
+    """All rounds: {tokens: {subject: {"rounds": …, "movers": …, "chart_bytes": …}}}."""
+    named = {n: {str(subject): asdict(seen) for subject, seen in found.items()} for n, found in measured.items()}
+    return json.dumps(named)
 
 
 def _table(n_tokens: int, found: dict[Subject, Seen]) -> str:
@@ -244,11 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 for subject, seen in found.items():
                     one_round(chromium, address, subject, prompts(n_tokens), seen)
     WRITTEN.parent.mkdir(parents=True, exist_ok=True)
-    WRITTEN.write_text(
-        json.dumps(
-            {n: {str(subject): asdict(seen) for subject, seen in found.items()} for n, found in measured.items()}
-        )
-    )
+    WRITTEN.write_text(to_json(measured))
     print(report(measured))
 
 
