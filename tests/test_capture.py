@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -307,7 +308,9 @@ def test_final_logits_of_gemma_2_stay_inside_the_soft_cap(tiny_models: dict[str,
 
 
 def held(value: Any) -> Iterator[Tensor]:
-    """Every tensor that a capture holds on to, apart from its model's."""
+    """Every tensor that a capture holds on to, itself or by what it is made of, apart from its model's."""
+    if isinstance(value, gv.Model):
+        return
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, dict):
@@ -316,8 +319,10 @@ def held(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, list | tuple):
         for part in value:
             yield from held(part)
+    elif is_dataclass(value):
+        yield from held([getattr(value, field.name) for field in fields(value)])
     elif isinstance(value, gv.Capture):
-        yield from held({name: part for name, part in vars(value).items() if name != "model"})
+        yield from held(vars(value))
 
 
 def storage_bytes(cap: gv.Capture) -> dict[int, int]:

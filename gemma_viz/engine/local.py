@@ -98,6 +98,7 @@ class LocalEngine:
         self._line: OrderedDict[str, LocalTicket] = OrderedDict()  # by visitor
         self._changed = threading.Condition()
         self._at_work: list[LocalTicket] = []  # the last one is called now, for the one before it
+        self._is_pass_shared = False  # whether the pass under way is for several visitors
         self._worker = threading.Thread(target=self._work, daemon=True, name="gemma-viz-engine")
         self._worker.start()
 
@@ -224,8 +225,11 @@ class LocalEngine:
             ticket.take(wire.decode(answer))  # as from memory, or from another machine: nobody can change it for others
 
     def _let_others_in(self) -> None:
-        """One turn for everybody who waits now, in the middle of long work, but not in the middle of theirs."""
-        if len(self._at_work) > 1:
+        """One turn for everybody who waits now, in the middle of long work, but not in the middle of theirs.
+
+        Nor in the middle of a pass for several of them, each of whom would begin it once more.
+        """
+        if len(self._at_work) > 1 or self._is_pass_shared:
             return
         for _ in range(len(self._line)):
             if ticket := self._next(0):
@@ -296,7 +300,12 @@ class LocalEngine:
                 break
             chosen[name] = key.text
         if len(chosen) > 1:
-            for name, cap in zip(chosen, model.capture_together(list(chosen.values())), strict=True):
+            self._is_pass_shared = True
+            try:
+                made = model.capture_together(list(chosen.values()))
+            finally:
+                self._is_pass_shared = False
+            for name, cap in zip(chosen, made, strict=True):
                 self._captures.put(name, cap, cap.nbytes)
 
 
