@@ -10,7 +10,7 @@ BENCH_VENV := .venv-bench
 AUDIT_VENV := .venv-audit
 
 .PHONY: run test test-browser test-others test-gpu lint lint-deploy format docs space chromium bench bench-quick \
-	bench-parity bench-load audit clean
+	bench-parity bench-load bench-ui audit clean
 
 run: $(VENV)/ready
 	@$(BIN)/python -m gemma_viz app --port $(PORT)
@@ -67,6 +67,10 @@ bench-parity: $(VENV)/ready-dev
 bench-load: $(VENV)/ready-dev
 	$(BIN)/python -m benchmarks.load
 	$(BIN)/python -m benchmarks.faults
+
+# What a person waits for, in a real browser.
+bench-ui: $(VENV)/ready-dev chromium
+	$(BIN)/python -m benchmarks.ui
 
 # Whether an advisory is known of a package that is installed here: what the requirements files name, and what that
 # needs in turn. Advisories are asked for at pypi.org. What could not be asked about counts as a failure.

@@ -19,11 +19,11 @@ values = live.values(overview, page.run, page.position)
 left, right = st.columns([3, 2], gap="large")
 
 with left:
-    st.subheader("The whole pass")
+    st.header("The whole pass")
     flow.blocks(page.view, values, page.label)
 
 with right:
-    st.subheader("What comes next")
+    st.header("What comes next")
     top = values.top
     labels = [visible(text) for text in top.texts]
     st.markdown(
@@ -35,7 +35,7 @@ with right:
         "␣ stands for a space and ⏎ for a line break. Most of the walk is about the token you select above: choose "
         "another one and see what the model expects after it."
     )
-    st.subheader("Take it with you")
+    st.header("Take it with you")
     walk_document(page)
 
 end_page(page)

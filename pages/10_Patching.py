@@ -89,7 +89,7 @@ def side_by_side(clean: live.Run, corrupted: live.Run) -> None:
     """The tokens of two prompts, as far as they are the same above each other."""
     pairs = live.values(aligned, clean, corrupted)
     table = {f"{i}" if a == b else f"{i} ≠": (a, b) for i, (a, b) in enumerate(pairs)}
-    st.dataframe(pd.DataFrame(table, index=["clean", "other"]), key="aligned")
+    st.dataframe(pd.DataFrame(table, index=pd.Index(["clean", "other"], name="prompt")), key="aligned")
 
 
 def compared(page: Page, corrupted: live.Run) -> tuple[int, int] | None:
@@ -196,7 +196,7 @@ def heads_map(page: Page, pair: Pair, ends: tuple[float, float], chosen: tuple[i
         pair.direction, live.values_by_layer(patched_heads_differences, pair.base, what, *arguments), *ends
     )
 
-    st.subheader("Every head at the selected token")
+    st.header("Every head at the selected token")
     st.markdown(words_patching.heads_outcome(values, pair.base.tokens[page.position].label))
     columns = [Column(str(head), f"head {head}") for head in range(values.recovered.shape[1])]
     draw_map(values, "head", columns, chosen, lambda *cell: show_head(page, *cell), key="heads")
@@ -204,7 +204,7 @@ def heads_map(page: Page, pair: Pair, ends: tuple[float, float], chosen: tuple[i
 
 def the_cell(page: Page, pair: Pair, values: PatchMap, patch: PatchKey) -> None:
     """The run of the chosen cell: what it predicts, and the way into it."""
-    st.subheader("The run of this cell")
+    st.header("The run of this cell")
     patched = live.capture(page.run.model, pair.base.text, patch=patch)
     runs = live.values(three_runs, pair.clean, pair.corrupted, patched, pair.answer, pair.against)
     names = [visible(text) for text in runs.texts]

@@ -47,7 +47,7 @@ page = start_page(
 values = live.values(tokenization, page.run)
 piece = values.pieces[page.position]
 
-st.subheader("What happens")
+st.header("What happens")
 left, right = st.columns([3, 2], gap="large")
 with left:
     st.dataframe(
@@ -87,7 +87,7 @@ with right:
     )
     panels.chart(draw.lengths(values), key="lengths")
 
-st.subheader("How the word was put together")
+st.header("How the word was put together")
 built = live.values(merging, page.run, page.position)
 n_merges = len(built.merges)
 if n_merges:
@@ -122,7 +122,7 @@ else:
     st.markdown(f"{words.code(built.word)} is an entry as it stands: there is nothing to put together.")
 
 if piece.kind == "text" and piece.token.text.strip():
-    st.subheader("A space or a capital makes another token")
+    st.header("A space or a capital makes another token")
     spelled = live.values(variants, page.run, page.position)
     st.dataframe(
         pd.DataFrame(
@@ -152,7 +152,7 @@ st.caption(
     "otherwise than the tokenizer's, in the first 600 characters."
 )
 
-st.subheader("Why")
+st.header("Why")
 st.markdown(
     f"A text could be cut finer. With single bytes the vocabulary would have 256 entries, but this prompt would be "
     f"{values.n_bytes:,} positions long instead of {values.n_tokens:,}, and attention compares every position with "
@@ -201,7 +201,7 @@ if page.view.toggle("smaller", "Stop the merges earlier, and see what a smaller 
         key="cuts",
     )
 
-st.subheader("The vocabulary itself")
+st.header("The vocabulary itself")
 left, middle, right = st.columns(3, gap="large")
 with left:
     search = page.view.text("search", "Entries that hold this text", "")

@@ -33,7 +33,7 @@ page = start_page(
 values = live.values(embedding, page.run)
 spec = page.run.model.spec
 
-st.subheader("What happens")
+st.header("What happens")
 itemsize = page.run.model.itemsize
 root = f"√{spec.d_model:,} = " if values.scale == spec.embedding_scale else ""
 st.markdown(
@@ -57,7 +57,7 @@ with right:
             f"average, those of text {words.size(lengths.norms['text'].mean())}."
         )
 
-st.subheader("Which rows point the same way")
+st.header("Which rows point the same way")
 left, right = st.columns(2, gap="large")
 with left:
     asked = page.view.text("near", "Nearest to this word (empty: to the selected token)", "").strip()

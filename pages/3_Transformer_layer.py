@@ -37,7 +37,7 @@ spec = page.run.model.spec
 values = residual(live.values_by_layer(layer_scales, page.run, "Scales of the stream"), spec)
 scale = values.stream_rms[:, page.position]
 
-st.subheader("What happens")
+st.header("What happens")
 st.markdown(
     f"The stream of {words.code(page.label)} starts with an RMS (root of the mean square of its {spec.d_model:,} "
     f"numbers) of {words.size(scale[0])} and leaves the last layer with {words.size(scale[-1])}."
@@ -58,7 +58,7 @@ with right:
     panels.chart(draw.cosine(values, page.label, page.position), key="cosine")
     st.caption("Above 0 the update adds to the direction the stream has, below 0 it takes away from it.")
 
-st.subheader("One token on its way")
+st.header("One token on its way")
 target = panels.typed_token(page.view, page.run.model, "follow", "Follow this token (empty: the model's answer)")
 seen = live.values(lens, page.run, page.position, target)
 lens_labels = [[visible(text) for text in row] for row in seen.texts]
@@ -78,7 +78,7 @@ with right:
         key="depth_similarity",
     )
 
-st.subheader("RMSNorm")
+st.header("RMSNorm")
 panels.chart(draw.divisor(values, page.label, page.position), key="divisor")
 st.caption("Whatever the stream's scale, after the division the sublayer reads numbers of the same size.")
 left, right = st.columns(2, gap="large")

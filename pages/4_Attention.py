@@ -139,7 +139,7 @@ def one_query(page: Page, layer: int, chosen: int) -> None:
         lambda heads: page.view.set(heads=None if heads == [chosen] else "_".join(map(str, heads))),
         key="arcs",
     )
-    st.subheader("From the query to what is read")
+    st.header("From the query to what is read")
     strongest = int(values.strongest[0])
     key = page.view.integer("key", "Key token to follow", 0, page.position, default=strongest)
     st.markdown(words_attention.score_in_numbers(values, page.labels, page.position, key, spec))
@@ -257,7 +257,7 @@ def the_mask(page: Page, layer: int, chosen: int) -> None:
         length = max(len(page.run), 2 * max((window or 0 for window in windows), default=0))
         for width in sorted(windows, key=lambda window: window or length):
             panels.chart(draw_mask.shape(mask_shape(width, length)), key=f"mask_{width}")
-    st.subheader("Does a later token change an earlier one?")
+    st.header("Does a later token change an earlier one?")
     asked = page.view.text("instead", f"Put this word in place of token {page.position}", "dance").strip()
     try:
         id = live.values(token_of_word, page.run.model, asked or "dance")

@@ -54,7 +54,7 @@ TOY_NUMBERS = {
 def this_token(page: Page, layer: int, values: Neurons) -> None:
     """The real neurons, on the selected token."""
     spec, token = page.run.model.spec, words.code(page.label)
-    st.subheader("What happens")
+    st.header("What happens")
     st.markdown(
         f"In layer {layer} {token} meets {spec.d_mlp:,} neurons. Each has a gate and an up value, both products of "
         f"the normalised stream with a learned vector. {values.open_share:.0%} of the gates are above 0: these neurons "
@@ -71,7 +71,7 @@ def this_token(page: Page, layer: int, values: Neurons) -> None:
         panels.chart(draw.distributions(values, page.label), key="distributions")
     with right:
         panels.chart(draw.most_active(values, page.label), key="most_active")
-    st.subheader("What the output is made of")
+    st.header("What the output is made of")
     strongest = int(values.most_carrying[0])
     st.markdown(
         "Every neuron has a column of the down-projection: the vector that it adds, times its product. |product| × "
@@ -95,7 +95,7 @@ def one_neuron(page: Page, layer: int, values: Neurons) -> None:
     act = live.values(activations, page.run, layer, neuron)
     panels.chart(draw_neuron.over_prompt(act, page.labels, neuron, page.position), key="over_prompt")
 
-    st.subheader("Where it is strongest")
+    st.header("Where it is strongest")
     if page.view.choice("among", "In", list(TEXTS), format_func=TEXTS.__getitem__) == "prompt":
         firings = live.values(strongest_in_prompt, page.run, act)
     else:
@@ -121,7 +121,7 @@ def one_neuron(page: Page, layer: int, values: Neurons) -> None:
         key="firings",
     )
 
-    st.subheader("What it reads and what it writes")
+    st.header("What it reads and what it writes")
     read = live.values(reads, model, layer, neuron)
     written = live.values(writes, page.run, layer, neuron, page.position)
     st.markdown(
@@ -161,7 +161,7 @@ def by_itself(page: Page, layer: int) -> None:
     other_label = page.run.tokens[other].label
     with right:
         word = page.view.text("swap", f"Replace token {other} by this word", REPLACEMENT).strip()
-    st.subheader("Same input, same output")
+    st.header("Same input, same output")
     try:
         new_id = live.values(token_of_word, page.run.model, word)
     except SeveralTokens as several:
@@ -177,7 +177,7 @@ def by_itself(page: Page, layer: int) -> None:
         panels.chart(draw_alone.differences(values, page.labels, page.position), key="differences")
         st.markdown(f"{words_mlp.by_itself(values, page.label)} {words_mlp.through_attention(values, page.label)}")
 
-    st.subheader("From one token to another")
+    st.header("From one token to another")
     line = live.values(between, page.run, layer, page.position, other)
     st.markdown(
         f"The MLP of layer {layer} along the straight line from the input of {token} (t = 0) to that of "
@@ -201,7 +201,7 @@ def _another(position: int, last: int) -> int:
 
 def toy(page: Page) -> None:
     """An MLP of two inputs and a handful of neurons, which the visitor can change."""
-    st.subheader("An MLP small enough to see whole")
+    st.header("An MLP small enough to see whole")
     st.markdown(
         f"Two numbers in, {N_NEURONS} neurons, one number out. A gate is 0 on a straight line and grows to one side of "
         "it; up likewise. These have offsets, which Gemma's do not: with hundreds of inputs a plane through them need "
@@ -240,7 +240,7 @@ def toy(page: Page) -> None:
             kwargs={"toy_seed": str((seed + 1) % (HIGHEST_SEED + 1)), "toy": None},
         )
 
-    st.subheader("GELU, in two forms")
+    st.header("GELU, in two forms")
     functions = live.values(gate_functions)
     st.markdown(
         "GELU multiplies a gate with the share of a normal distribution that lies below it. The exact form needs the "

@@ -85,7 +85,7 @@ def norm_and_projection() -> None:
 
 def matrix_at_both_ends() -> None:
     """A token's row as it enters the stream, and as it makes the token's logit."""
-    st.subheader("One matrix at both ends" if spec.tied else "Two matrices")
+    st.header("One matrix at both ends" if spec.tied else "Two matrices")
     typed = panels.typed_token(page.view, page.run.model, "row", "Row of this word (empty: of the selected token)")
     token = page.run.tokens[here].id if typed is None else typed
     name = words.code(visible(live.token_text(page.run.model, token)))
@@ -221,7 +221,7 @@ PARTS = {
 }
 shown = page.view.section("output", {name: title for name, (title, _) in PARTS.items()})
 title, draw_part = PARTS[shown]
-st.subheader(title)
+st.header(title)
 draw_part()
 
 panels.code(live.values(check_unembed, page.run, here))

@@ -20,9 +20,9 @@ page = start_page(
 )
 run = page.run
 
-st.subheader("What happens")
+st.header("What happens")
 actions, place, grown = st.container(), st.empty(), st.container()
-st.subheader("How a token is drawn")
+st.header("How a token is drawn")
 sampling = sampling_controls(page.view)
 n_new = page.view.integer("new", "Tokens to add in one run", 2, MOST_NEW_TOKENS, default=16)
 with actions:
@@ -61,7 +61,7 @@ if (here := tree.find(run.text)) is not None and tree.nodes[here].ids != run.tok
         "tokenizer's."
     )
 
-st.subheader("Keys and values are kept")
+st.header("Keys and values are kept")
 st.markdown(words_generation.reuse(live.values(reuse, run)))
 
 panels.code(live.values(check_generation, run))

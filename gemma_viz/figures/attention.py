@@ -90,6 +90,8 @@ def whole_pattern(values: Head, query: int) -> go.Figure:
         )
     )
     columns = values.shown.start, values.shown.stop - 1
+    row = np.asarray(values.whole)[query // values.cell]
+    strongest = places[np.nanargmax(row)]
     frame(figure, columns, columns, width=2)
     frame(figure, columns, (query, query), width=1)
     figure.update_xaxes(showgrid=False)
@@ -100,7 +102,7 @@ def whole_pattern(values: Head, query: int) -> go.Figure:
         x="key: position of the token looked at",
         y="query: position",
         alt=f"Heatmap of the largest weights in cells of {values.cell} by {values.cell} tokens; the part around "
-        f"token {query} is framed.",
+        f"token {query} is framed. Its largest weight, {np.nanmax(row):.2f}, lies around token {strongest:.0f}.",
         height=420,
     )
 
@@ -195,7 +197,9 @@ def vectors(values: Query, labels: Sequence[str], query: int) -> go.Figure:
         names,
         title="The query and the keys it matches best",
         x=f"component ({rows.shape[1]}, after RoPE)",
-        alt=f"Heatmap of the query vector of {labels[query]} and of {len(best)} key vectors.",
+        alt=f"Heatmap of the query vector of {labels[query]} and the key vectors of "
+        + ", ".join(f"{labels[key]} (q · k {values.dots[key]:.1f})" for key in best)
+        + ".",
     )
 
 
@@ -256,7 +260,9 @@ def weighted_values(values: Query, labels: Sequence[str]) -> go.Figure:
         names,
         title="The values, each times its weight, and their sum over all tokens",
         x=f"component ({rows.shape[1]})",
-        alt=f"Heatmap of {len(best)} weighted value vectors and their sum.",
+        alt="Heatmap of weighted value vectors, "
+        + ", ".join(f"{values.weights[key]:.2f} of that of {labels[key]}" for key in best)
+        + f", and of the sum over all tokens, which is {np.linalg.norm(values.z):.1f} long.",
     )
 
 

@@ -146,9 +146,19 @@ def similarity(values: WordSimilarity) -> go.Figure:
         title="Cosine similarity of the words' rows",
         x="word",
         y="word",
-        alt=f"Heatmap of the cosine similarities of {len(names)} words.",
+        alt=_similarity_in_words(values),
         height=140 + 32 * max(4, len(names)),
     )
+
+
+def _similarity_in_words(values: WordSimilarity) -> str:
+    alt, n = f"Heatmap of the cosine similarities of {len(values.words)} words", len(values.words)
+    if n < 2:
+        return f"{alt}."
+    others = np.where(np.eye(n, dtype=bool), np.nan, values.similarity)
+    pairs = (divmod(int(place), n) for place in (np.nanargmax(others), np.nanargmin(others)))
+    most, least = (f"{values.words[a]} and {values.words[b]}, {others[a, b]:.2f}" for a, b in pairs)
+    return f"{alt}. The most alike: {most}; the least: {least}."
 
 
 def places(values: WordMap, groups: Sequence[str]) -> go.Figure:
@@ -176,10 +186,18 @@ def places(values: WordMap, groups: Sequence[str]) -> go.Figure:
         title=f"A map that keeps {values.explained:.0%} of their variance",
         x="first principal axis",
         y="second principal axis",
-        alt=f"Map of {len(values.labels)} words by the two principal axes of their embedding rows.",
+        alt=f"Map of {len(values.labels)} words by the two principal axes of their embedding rows. The middle of "
+        f"{_middles(values, groups)}.",
         height=440,
         legend=True,
     )
+
+
+def _middles(values: WordMap, groups: Sequence[str]) -> str:
+    """Where the groups of a map lie on its two axes, in words."""
+    of = np.array(values.groups)
+    middles = ((groups[group], values.places[of == group].mean(0)) for group in sorted(set(values.groups)))
+    return "; ".join(f"{name} is at {x:.2f}, {y:.2f}" for name, (x, y) in middles)
 
 
 def row_norms(values: RowNorms, length: float, label: str) -> go.Figure:

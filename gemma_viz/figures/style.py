@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 # The same colours stand in .streamlit/config.toml, for what Streamlit draws itself; a test keeps the two alike.
 # Categorical: after Okabe and Ito, for people who do not tell red from green, evened out for light and dark pages.
-CATEGORICAL = ("#0f7ec9", "#e08a00", "#12966b", "#c9559f", "#d4541a", "#5b67d8", "#8a7a00", "#5f7f8f")
+CATEGORICAL = ("#0f7ec9", "#cf7f00", "#12966b", "#c9559f", "#d4541a", "#5b67d8", "#8a7a00", "#5f7f8f")
 SELECTED = CATEGORICAL[4]  # what a person has chosen is framed in it
 # Sequential: viridis (Smith and van der Walt, 2015). Diverging: blue to orange, after ColorBrewer's PuOr.
 SEQUENTIAL = (
@@ -38,18 +38,26 @@ def finish(
 
     title, alt: plain text, which may hold tokens as they are
     """
-    figure.update_layout(
-        title={"text": html.escape(title, quote=False), "x": 0, "xanchor": "left", "yref": "container", "y": 0.97},
-        height=height,
-        margin={"l": 8, "r": 8, "t": 76 if legend else 48, "b": 8},
-        showlegend=legend,
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
-        meta={"title": title, "alt": alt},
-        hoverlabel={"namelength": -1},
-        bargap=0.25,
-    )
-    figure.update_xaxes(title={"text": x}, automargin=True)
-    figure.update_yaxes(title={"text": y}, automargin=True)
+    # Set one by one: update_layout takes three times as long, for every chart of a page.
+    layout = figure.layout
+    layout.title = {
+        "text": html.escape(title, quote=False),
+        "x": 0,
+        "xanchor": "left",
+        "yref": "container",
+        "y": 0.97,
+    }
+    layout.height = height
+    layout.margin = {"l": 8, "r": 8, "t": 76 if legend else 48, "b": 8}
+    layout.showlegend = legend
+    layout.legend = {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "xanchor": "left"}
+    layout.meta = {"title": title, "alt": alt}
+    layout.hoverlabel = {"namelength": -1}
+    layout.bargap = 0.25
+    for axes, name in ((figure.select_xaxes(), x), (figure.select_yaxes(), y)):
+        for axis in axes:
+            axis.title.text = name
+            axis.automargin = True
     return figure
 
 
@@ -64,7 +72,6 @@ def with_title(figure: go.Figure) -> go.Figure:
 
 
 def _titled(figure: go.Figure, title: str, height: int) -> go.Figure:
-    # Set one by one: update_layout takes three times as long, for every chart of a page.
     figure.layout.title.text = html.escape(title, quote=False)
     figure.layout.margin.t += height
     figure.layout.height += height

@@ -23,7 +23,7 @@ _mount = st.components.v2.component(
       <div class="titles" aria-hidden="true"><span>the token that looks</span><span>the token looked at</span></div>
       <div class="scroll">
         <div class="queries" role="listbox" aria-label="The token that looks"></div>
-        <div class="middle"><canvas></canvas></div>
+        <div class="middle" aria-hidden="true"><canvas></canvas></div>
         <div class="keys" aria-hidden="true"></div>
       </div>
       <p class="said" aria-live="polite"></p>

@@ -57,7 +57,7 @@ def why_is_it_there(page: Page) -> None:
         format_func=lambda name: f"{offered[name].stage}: {offered[name].question}",
     )
     preset = offered[name]
-    st.subheader(preset.question)
+    st.header(preset.question)
     st.markdown(f"{preset.step} **{preset.ask}**")
     guess = page.view.chosen("guess", ["", *preset.guesses, "show"])
     if not guess:
@@ -125,7 +125,7 @@ def your_own_change(page: Page, edits: Edits) -> None:
     """Controls for everything, and what comes out. edits: what the address holds."""
     view, run, position = page.view, page.run, page.position
     edit_controls(view, run.model, edits)
-    st.subheader("What is changed")
+    st.header("What is changed")
     if edits == UNCHANGED:
         st.markdown(
             "Nothing yet: this is the model as it was trained. Change something above, or begin with one of these."
@@ -137,7 +137,7 @@ def your_own_change(page: Page, edits: Edits) -> None:
     changes_and_undo(view, run.model, edits)
     name = words_edits.described(edits)
     baseline, after = (live.values(outcome, run, some, position) for some in (UNCHANGED, edits))
-    st.subheader("What comes out")
+    st.header("What comes out")
     _cards(baseline, after)
     st.markdown(said.in_numbers(after, baseline, name))
     _both_runs(page, edits)
@@ -145,7 +145,7 @@ def your_own_change(page: Page, edits: Edits) -> None:
         baseline_losses, losses = _shipped_losses(page, [UNCHANGED, edits])
         st.markdown(_loss_on_text(losses, baseline_losses, name))
         _token_losses(baseline_losses, losses)
-    st.subheader("Walk through the changed model")
+    st.header("Walk through the changed model")
     st.caption("These pages then show this change's numbers, say so, and can undo it.")
     with st.container(horizontal=True):
         for file, title in PAGES.items():

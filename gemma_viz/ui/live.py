@@ -261,9 +261,9 @@ def _wait(ticket: Ticket, what: str, name: bytes, n: int) -> None:
             bar.progress(ticket.share, _said(ticket, what, n))
             while not ticket.wait(PROGRESS_EVERY_SECONDS):
                 bar.progress(ticket.share, _said(ticket, what, n))
+            place.empty()
     finally:
         ticket.cancel()
-    place.empty()
 
 
 def _said(ticket: Ticket, what: str, n: int) -> str:

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 
+import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
@@ -20,6 +21,8 @@ from gemma_viz.ui.view import View
 
 CHART_TOOLS = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
 
+MOST_ROWS = 10_000  # of a table in the page
+
 # By the ending of the file's name. As a PNG a chart is taken away with the camera in its own toolbar.
 FILES = {
     "csv": ("text/csv", "Download the values of this chart, for a spreadsheet", export.to_csv),
@@ -29,7 +32,7 @@ FILES = {
 
 
 def chart(figure: go.Figure, key: str) -> None:
-    """Draw a figure in the page's theme, with its alternative text and files to take away.
+    """Draw a figure in the page's theme, with its alternative text, its values as a table and files to take away.
 
     Its title stands above it as text of the page, where it wraps on a narrow screen.
     """
@@ -37,23 +40,46 @@ def chart(figure: go.Figure, key: str) -> None:
     tools = CHART_TOOLS | export.image_options(figure)
     with st.container(gap=None):
         st.plotly_chart(without_title(figure), key=key, config=tools, alt=figure.layout.meta["alt"])
-        with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
-            _take_away(figure, key)
+        _values_of(figure, key)
 
 
-def _take_away(figure: go.Figure, key: str) -> None:
-    """The files that can be made of a figure, each made when it is asked for. A popover would be out of Tab's way."""
-    for ending, (mime, what, make) in FILES.items():
-        st.download_button(
-            f":small[:gray[{ending.upper()}]]",
-            _bytes_of(figure, make),
-            file_name=f"{export.file_name(figure)}.{ending}",
-            mime=mime,
-            key=f"{key}_{ending}",
-            help=what,
-            on_click="ignore",
-            type="tertiary",
-        )
+@st.fragment  # so that the table comes without running the page again
+def _values_of(figure: go.Figure, key: str) -> None:
+    """A switch for the figure's values as a table, and the files that can be made of it.
+
+    Each is made when it is asked for. They stand in the page, because a popover would be out of Tab's way.
+    """
+    with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
+        as_table = st.toggle("Table", key=f"{key}_table")
+        for ending, (mime, what, make) in FILES.items():
+            st.download_button(
+                f":small[:gray[{ending.upper()}]]",
+                _bytes_of(figure, make),
+                file_name=f"{export.file_name(figure)}.{ending}",
+                mime=mime,
+                key=f"{key}_{ending}",
+                help=what,
+                on_click="ignore",
+                type="tertiary",
+            )
+    if as_table:
+        _table(figure)
+
+
+def _table(figure: go.Figure) -> None:
+    """The figure's values, one row for each that is drawn, names first; of very many rows the first.
+
+    Traces that have other columns, on axes of their own for example, have a table of their own.
+    """
+    values = export.table(figure)
+    shown = pd.DataFrame(values.rows[:MOST_ROWS], columns=values.columns)
+    names_first = sorted(values.columns, key=lambda name: not name.endswith(": name"))
+    columns_of = shown.notna().groupby(shown["trace"]).any().apply(tuple, axis=1)
+    for _, part in shown.groupby(shown["trace"].map(columns_of), sort=False):
+        filled = part.dropna(axis=1, how="all").drop(columns="trace" if len(columns_of) == 1 else [])
+        st.dataframe(filled, hide_index=True, column_order=[name for name in names_first if name in filled])
+    if len(values.rows) > MOST_ROWS:
+        st.caption(f"The first {MOST_ROWS:,} of {len(values.rows):,} rows. All of them are in the files.")
 
 
 def _bytes_of(figure: go.Figure, make: Callable[[go.Figure], str]) -> Callable[[], bytes]:
@@ -62,9 +88,9 @@ def _bytes_of(figure: go.Figure, make: Callable[[go.Figure], str]) -> Callable[[
 
 def code(check: Check) -> None:
     """The lines of PyTorch behind a step, as they ran just now, and how far they are from the model's own value."""
-    st.subheader("The code")
+    st.header("The code")
     sources = (inspect.getsource(step).replace("  # fmt: skip", "") for step in (*check.parts, check.step))
-    st.code("\n\n".join(sources), language="python")
+    st.code("\n\n".join(sources), language="python", wrap_lines=True)  # what scrolls is out of Tab's way
     if check.largest_difference == 0:
         verdict = "exactly what the model itself has there"
     else:
@@ -98,7 +124,7 @@ def why(view: View, run: live.Run, position: int, *, text: str, edits: Edits, wi
 
     without: what `edits` leave out, in a sentence. Returns whether it is left out now.
     """
-    st.subheader("Why")
+    st.header("Why")
     st.markdown(text)
     if not view.toggle("off", f"Leave out {without} and run this prompt again"):
         return False

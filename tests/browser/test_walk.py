@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
+from tests.browser.accessibility import findings
 from tests.browser.conftest import running_server
 from tests.browser.driver import STAGES, Driver
 
@@ -83,6 +84,8 @@ def look_at(app: Driver, name: str, theme: Any, width: int) -> None:
     assert app.foreign_requests == [], name
     main = app.tab.get_by_test_id("stMain")
     app.tab.wait_for_timeout(300)  # charts follow the new size
+    if (theme, width) in LOOKS[::2]:  # each theme and each width once
+        assert findings(app.tab) == [], name
     assert main.evaluate("main => main.scrollWidth - main.clientWidth") <= 0, f"{name} is wider than the screen"
     height = main.evaluate("main => main.scrollHeight")
     app.tab.set_viewport_size({"width": width, "height": height + 40})

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 import gemma_viz as gv
 from gemma_viz.report import STAGES, walk
+from tests.browser.accessibility import findings
 from tests.browser.conftest import ROOT
 
 PROMPT = "I want to move"
@@ -69,6 +70,8 @@ def test_it_is_drawn_without_network_errors_or_overflow(
         assert {url for url in reader.requests if not url.startswith(("data:", "blob:"))} == {file.as_uri()}
         assert reader.overflow() <= 0
         reader.expect_shades(scheme)
+        if (width == 390) == (scheme == "dark"):  # each theme and each width once
+            assert findings(reader.tab) == []
         SCREENSHOTS.mkdir(exist_ok=True)
         reader.tab.screenshot(path=SCREENSHOTS / f"walk_document_{width}_{scheme}.png", full_page=True)
 

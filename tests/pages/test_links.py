@@ -1,7 +1,9 @@
 """Links: what they hold, and what becomes of nonsense in them."""
 
 import json
+from base64 import b64decode
 
+import numpy as np
 import pytest
 
 from gemma_viz.ui.page import PAGES
@@ -80,3 +82,23 @@ def test_every_chart_can_be_taken_away_and_every_page_linked(offered: list[str],
         assert options["filename"]
         assert options["scale"] == 2
     assert len(app.get("bidi_component")) >= 2
+
+
+def test_every_chart_can_be_read_as_a_table(offered: list[str]) -> None:
+    app = open_page("pages/7_Output.py")
+    assert len(app.toggle) >= len(app.get("plotly_chart"))
+    n_tables = len(app.dataframe)
+    app.toggle(key="next_table").set_value(True).run()
+    assert len(app.dataframe) == n_tables + 1
+    chart = next(chart for chart in app.get("plotly_chart") if chart.proto.id.endswith("-next"))
+    bars = json.loads(chart.proto.spec)["data"][0]["x"]
+    drawn = np.frombuffer(b64decode(bars["bdata"]), bars["dtype"])
+    assert any(np.array_equal(drawn, table.value.get("probability", [])) for table in app.dataframe)
+
+
+def test_a_chart_with_several_axes_has_a_table_for_each(offered: list[str]) -> None:
+    app = open_page("pages/6_MLP.py")
+    app.toggle(key="distributions_table").set_value(True).run()
+    tables = [table.value for table in app.dataframe if "trace" in table.value]
+    assert [set(table["trace"]) for table in tables] == [{"gate"}, {"gelu(gate)"}, {"up"}, {"product"}]
+    assert all(table.notna().all(axis=None) for table in tables)

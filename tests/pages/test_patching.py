@@ -24,7 +24,7 @@ def test_a_pair_of_prompts_is_patched_on_every_family(
     said_there = said(app)
     assert "(`␣cat` or `␣red`)" in said_there
     assert "The patched run's likeliest next token is" in said_there
-    assert ("Every head" in " ".join(head.value for head in app.subheader)) == (taken == "z")
+    assert ("Every head" in " ".join(head.value for head in app.header)) == (taken == "z")
     assert len(app.get("plotly_chart")) == 3
 
 
