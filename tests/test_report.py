@@ -103,7 +103,7 @@ def test_the_prompt_and_the_model_s_answer_are_in_it(embedded: gv.Model, embedde
 
 
 def test_every_chart_has_a_title_and_an_alternative_text(embedded_walk: str) -> None:
-    plots = re.findall(r'<div class="plot" role="img" aria-label="([^"]+)"', embedded_walk)
+    plots = re.findall(r'<div class="plot" role="group" aria-label="([^"]+)"', embedded_walk)
     titles = re.findall(r"<figcaption>([^<]+)</figcaption>", embedded_walk)
     assert len(plots) == len(titles) == len(Document(embedded_walk).figures)
 
