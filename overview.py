@@ -1,26 +1,83 @@
-"""Overview: the whole pass as one picture, the likeliest next tokens, and the way into every page."""
+"""Overview: the whole pass as one living picture, the likeliest next tokens, and the way into every page."""
 
+import pandas as pd
 import streamlit as st
 
 from gemma_viz.figures import output as draw
-from gemma_viz.stages.overview import overview
+from gemma_viz.stages import around
+from gemma_viz.stages.flow import Flow, depths, embedded_rms, expected, flow, guesses, layer_flow
+from gemma_viz.stages.overview import Overview, overview
 from gemma_viz.tokens import visible
-from gemma_viz.ui import flow, live, panels, words
-from gemma_viz.ui.page import end_page, start_page
+from gemma_viz.ui import blocks, live, panels, words, words_flow
+from gemma_viz.ui.living_picture import Likeliest, living_picture
+from gemma_viz.ui.page import Page, end_page, start_page
 from gemma_viz.ui.walk_document import walk_document
+
+TOKENS_SHOWN = 24  # of a long text, in the picture
+
+
+def whole_pass(page: Page, about: Overview) -> None:
+    """The picture, and its numbers."""
+    run, labels = page.run, page.labels
+    shown = around(page.position, len(run), TOKENS_SHOWN)
+    layers = live.values_by_layer(layer_flow, run, "Following the streams")
+    values = flow(live.values(embedded_rms, run), layers, shown)
+    following = live.values(expected, run, shown)
+    early = live.values(guesses, run, page.position)
+    next_labels = [visible(text) for text in following.texts]
+    guessed = {
+        depth: (visible(text), float(probability))
+        for depth, text, probability in zip(depths(len(layers)), early.texts, early.probabilities, strict=True)
+    }
+    living_picture(
+        page,
+        values,
+        [Likeliest(*likely) for likely in zip(next_labels, following.probabilities.tolist(), strict=True)],
+        {depth: Likeliest(*guess) for depth, guess in guessed.items()},
+        words_flow.told(values, about, labels, guessed, visible(about.top.texts[0])),
+        page.choose_token,
+        key="living",
+    )
+    with st.expander("The numbers of this picture, as a table"):
+        _table(page, values)
+
+
+def _table(page: Page, values: Flow) -> None:
+    at = values.shown.index(page.position)
+    st.markdown(f"The stream of {words.code(page.label)}, token {page.position}, layer by layer.")
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "layer": range(len(values.attention)),
+                "RMS before": values.stream_rms[:-1:2, at],
+                "attention’s update ÷ stream": values.attention[:, at],
+                "reads mostly from": [page.labels[key] for key in values.read[:, at, 0]],
+                "with the weight": values.weights[:, at, 0],
+                "RMS between": values.stream_rms[1::2, at],
+                "MLP’s update ÷ stream": values.mlp[:, at],
+                "RMS after": values.stream_rms[2::2, at],
+            }
+        ),
+        hide_index=True,
+        height="content",
+        key="living_table",
+    )
+
 
 page = start_page(
     "Overview",
-    "A language model reads a text and says how likely each token of its vocabulary is to come next. Below is "
-    "everything that happens to your prompt on the way, in order, on the real model. Type your own prompt at the "
-    "left, choose a token, and open a step to see inside it.",
+    "A language model reads a text and says how likely each token of its vocabulary is to come next. Below your prompt "
+    "flows through the real model, from top to bottom: each token is a stream of numbers, and every layer adds to it, "
+    "first what **attention** reads from other tokens, then what the **MLP** makes of the token alone. Press Play, or "
+    "open any part.",
 )
 values = live.values(overview, page.run, page.position)
+whole_pass(page, values)
 left, right = st.columns([3, 2], gap="large")
 
 with left:
-    st.subheader("The whole pass")
-    flow.blocks(page.view, values, page.label)
+    st.subheader("Step by step")
+    blocks.blocks(page.view, values, page.label)
 
 with right:
     st.subheader("What comes next")

@@ -401,8 +401,17 @@ class Capture:
 
     def attention(self, layer: int) -> Attention:
         """The inside of a layer's attention, by replaying the layer."""
-        index, spec = self._layer(layer), self.model.spec
-        values = self._replay(index, INSIDE_ATTENTION)
+        index = self._layer(layer)
+        return self._attention(index, self._replay(index, INSIDE_ATTENTION))
+
+    def attention_and_sublayers(self, layer: int) -> tuple[Attention, Sublayers]:
+        """As `attention` and `sublayers`, in one replay."""
+        index = self._layer(layer)
+        values = self._replay(index, (*INSIDE_ATTENTION, *INSIDE_SUBLAYERS[2:]))
+        return self._attention(index, values), Sublayers(**{name: values[name] for name in INSIDE_SUBLAYERS})
+
+    def _attention(self, layer: int, values: dict[str, Tensor]) -> Attention:
+        spec = self.model.spec
         return Attention(
             input=values["attn_in"],
             q=_heads_first(values["q"], spec.n_heads),
@@ -413,7 +422,7 @@ class Capture:
             z=_heads_first(values["z"], spec.n_heads),
             projected=values["attn_projected"],
             out=values["attn_out"],
-            rule=self.rule(index),
+            rule=self.rule(layer),
         )
 
     def head_outputs(self, layer: int, position: int) -> Tensor:
@@ -566,13 +575,15 @@ class Capture:
         with running(self._run()):
             return rank(self._unembed, self.model.hf.model.norm(stream)[0], targets, k)
 
-    def lens(self, position: int, target: int, k: int = 10) -> Ranking:
+    def lens(self, position: int, target: int, k: int = 10, depths: Sequence[int] | None = None) -> Ranking:
         """The "logit lens" for one position: `ranking` at every depth, from what enters the first layer to the last.
 
-        target: the id of a token of interest. The rows of the result are n_layers + 1 depths.
+        target: the id of a token of interest; depths: after how many layers, None for all from 0 to n_layers. They are
+        the rows of the result.
         Source: nostalgebraist, interpreting GPT: the logit lens (2020).
         """
         rows = self._stream_at(position)
+        rows = rows if depths is None else rows[list(depths)]
         with running(self._run()):
             normed = self.model.hf.model.norm(rows)
             return rank(self._unembed, normed, torch.full((len(rows),), target), k)

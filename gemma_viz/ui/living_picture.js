@@ -1,0 +1,452 @@
+// The pass as a picture that plays; listbox.js stands before this. Rows: the text, the embedding, an attention and an
+// MLP for each layer, the final norm, the output. Columns: as many of the tokens as there is room for.
+// Texts come from visitors: they are only ever set as textContent.
+
+const ROW = { text: 42, embedding: 24, layer: 14, manyLayers: 10, norm: 24, output: 50 }; // heights in pixels
+const MANY_LAYERS = 30;
+const NARROWEST = 40; // pixels of a column
+const WIDE = 620; // pixels of the board from which on there is room for what a stream is read out as on the way
+const STEM = { thin: 1.5, thick: 15 }; // pixels
+const STEP_MS = 550;
+const SAY_MS = 2500; // at most so often is what happens read out while it plays
+const SVG = "http://www.w3.org/2000/svg";
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  const root = parentElement.querySelector(".living");
+  root.send = setTriggerValue;
+  const state = (root.state ??= { front: Infinity, playing: false, hover: null });
+  const content = JSON.stringify(data);
+  if (state.content !== content) {
+    const subject = JSON.stringify({ ...data.parameters, layer: "", token: "" });
+    if (state.subject !== subject) Object.assign(state, { subject, front: Infinity, playing: false });
+    Object.assign(state, unpacked(data), { content, hover: null, columns: null });
+    state.front = Math.min(state.front, lastRow(state));
+  }
+  listen(root, state);
+  layOut(root, state);
+}
+
+function unpacked(data) {
+  const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
+  const floats = (text) => new Float32Array(bytes(text));
+  return {
+    ...data,
+    rms: floats(data.rms),
+    attention: floats(data.attention),
+    mlp: floats(data.mlp),
+    read: new Int32Array(bytes(data.read)),
+    weights: floats(data.weights),
+  };
+}
+
+const lastRow = (state) => 2 * state.nLayers + 3;
+const layerOf = (row) => Math.floor((row - 2) / 2);
+
+function kindOf(state, row) {
+  if (row < 2) return ["text", "embedding"][row];
+  if (row > lastRow(state) - 2) return row === lastRow(state) ? "output" : "norm";
+  return row % 2 ? "mlp" : "attention";
+}
+
+function rowName(state, row) {
+  const kind = kindOf(state, row);
+  const inLayer = { attention: "attention", mlp: "MLP" }[kind];
+  if (inLayer) return `layer ${layerOf(row)}, ${inLayer}`;
+  return { text: "tokenization", embedding: "embedding", norm: "final norm", output: "output" }[kind];
+}
+
+function heightOf(state, row) {
+  return ROW[kindOf(state, row)] ?? (state.nLayers > MANY_LAYERS ? ROW.manyLayers : ROW.layer);
+}
+
+// The upper edge of a row, or with the row after the last one the lower edge of the board.
+function topOf(state, row) {
+  let top = 0;
+  for (let above = 0; above < row; above++) top += heightOf(state, above);
+  return top;
+}
+
+// As words.size writes numbers.
+function size(number) {
+  if (!Number.isFinite(number)) return "not a number";
+  if (Math.abs(number) >= 100) return Math.round(number).toLocaleString("en");
+  return String(Number(number.toPrecision(3)));
+}
+
+// Of the update a share of the room: half of it for one as large as the stream, and never more than all.
+const lengthOf = (ratio) => (Number.isFinite(ratio) ? ratio / (1 + ratio) : 1);
+
+// Columns
+
+function layOut(root, state) {
+  const board = root.querySelector(".board");
+  const width = board.clientWidth;
+  if (!width) return;
+  const wide = width >= WIDE;
+  const room = width - (wide ? 230 : 66);
+  const n = Math.min(state.tokens.length, Math.max(1, Math.floor(room / NARROWEST)));
+  const chosen = state.selected - state.first;
+  const from = Math.max(0, Math.min(chosen - Math.floor(n / 2), state.tokens.length - n));
+  const columns = JSON.stringify([n, from, wide]);
+  if (state.columns !== columns) {
+    Object.assign(state, { columns, from, n, wide });
+    build(root, board, state);
+  }
+  draw(root, board, state);
+  show(root, state);
+}
+
+function build(root, board, state) {
+  const focused = board.contains(document.activeElement) || board.getRootNode().activeElement?.closest?.(".board");
+  const rows = Array.from({ length: lastRow(state) + 1 }, (_, row) => heightOf(state, row));
+  board.style.gridTemplateRows = rows.map((height) => `${height}px`).join(" ");
+  board.style.setProperty("--tokens", state.n);
+  board.classList.toggle("wide", state.wide);
+  const cells = rows.flatMap((_, row) => [...rowLabels(state, row), ...columnCells(state, row)]);
+  board.querySelectorAll(".cell, .guess").forEach((old) => old.remove());
+  board.append(...cells, ...(state.wide ? guesses(state) : []));
+  const stop = board.querySelector(`[data-row="0"][data-column="${state.selected - state.first - state.from}"]`);
+  makeTabStop(board, stop);
+  if (focused) stop.focus({ preventScroll: true });
+  root.querySelector(".place").max = lastRow(state);
+  legend(root, state);
+}
+
+function rowLabels(state, row) {
+  const kind = kindOf(state, row);
+  const layer = layerOf(row);
+  if (kind === "attention")
+    return [
+      cell(state, row, -2, "layer", part("", state.wide ? `Layer ${layer}` : layer), `layer ${layer}, opens Transformer layer`),
+      cell(state, row, -1, kind, part("", "attention"), `layer ${layer}, opens Attention`),
+    ];
+  const name = { text: "Tokens", embedding: "Embedding", mlp: "MLP", norm: "Final norm", output: "Next token" }[kind];
+  const opens = { text: "Tokenization", embedding: "Embedding", mlp: "MLP", norm: "Output", output: "Output" }[kind];
+  return [cell(state, row, -1, kind, part("", name), `${rowName(state, row)}, opens ${opens}`)];
+}
+
+function columnCells(state, row) {
+  return Array.from({ length: state.n }, (_, column) => {
+    const token = state.tokens[state.from + column];
+    const kind = kindOf(state, row);
+    const place = `token ${state.first + state.from + column} ${token.text}`;
+    const here = cell(state, row, column, kind, ...inside(state, row, kind, token), `${place}, ${told(state, row, column)}`);
+    if (kind === "text") here.classList.toggle("special", token.special);
+    here.style.setProperty("--colour", token.colour);
+    here.classList.toggle("selected", state.first + state.from + column === state.selected);
+    return here;
+  });
+}
+
+function inside(state, row, kind, token) {
+  if (kind === "text") return [part("word", token.text)];
+  if (kind !== "output") return [part("", "")];
+  const next = part("next", "");
+  next.style.setProperty("--share", `${Math.round(100 * token.next.share)}%`);
+  next.append(part("word", token.next.text), part("percent", token.next.percent));
+  return [next];
+}
+
+// What a cell says when it is looked at.
+function told(state, row, column) {
+  const kind = kindOf(state, row);
+  const token = state.tokens[state.from + column];
+  const at = (depth) => state.rms[depth * state.tokens.length + state.from + column];
+  if (kind === "text") return `id ${token.id}`;
+  if (kind === "embedding") return `embedding: RMS ${size(at(0))}`;
+  if (kind === "output") return `likeliest next ${token.next.text}, ${token.next.percent}`;
+  if (kind === "norm") return `final norm, of an RMS of ${size(at(2 * state.nLayers))}`;
+  const ratio = state[kind][layerOf(row) * state.tokens.length + state.from + column];
+  return `${rowName(state, row)}: an update of ${size(ratio)} times the stream, RMS ${size(at(row - 1))} after it`;
+}
+
+// Links, so that a part can be opened in another tab too. The tokens choose, they do not lead away.
+function cell(state, row, column, kind, content, title) {
+  const chooses = kind === "text" && column >= 0;
+  const element = document.createElement(chooses ? "button" : "a");
+  element.className = `cell ${kind}${column < 0 ? " name" : ""}`;
+  Object.assign(element.dataset, { row, column, kind });
+  element.tabIndex = -1;
+  element.title = title;
+  element.setAttribute("aria-label", title);
+  element.style.gridRow = kind === "layer" ? `${row + 1} / span 2` : row + 1;
+  element.style.gridColumn = column >= 0 ? column + 3 : kind === "layer" ? 1 : /attention|mlp/.test(kind) ? 2 : "1 / span 2";
+  if (!chooses) element.href = address(state, kind, layerFor(kind, row), positionFor(state, column));
+  element.append(content);
+  return element;
+}
+
+const layerFor = (kind, row) => (["layer", "attention", "mlp"].includes(kind) ? layerOf(row) : -1);
+const positionFor = (state, column) => (column >= 0 ? state.first + state.from + column : -1);
+
+function address(state, kind, layer, position) {
+  const parameters = new URLSearchParams(state.parameters);
+  const set = (name, value, byDefault) =>
+    value === byDefault ? parameters.delete(name) : value >= 0 && parameters.set(name, value);
+  set("layer", layer, 0);
+  set("token", position, state.lastToken);
+  return `${state.pages[kind]}?${parameters}`;
+}
+
+function guesses(state) {
+  const head = part("guess", "so far it would say");
+  head.title = `What the output would make of the selected token’s stream before its last layer (logit lens)`;
+  head.style.gridRow = 2;
+  return [
+    head,
+    ...Object.entries(state.guesses).map(([depth, { text, percent }]) => {
+      const guess = part("guess", "");
+      guess.style.gridRow = `${2 * depth + 1} / span 2`;
+      guess.title = `after ${depth} layers: ${text}, ${percent}`;
+      guess.append(part("word", text), part("percent", percent));
+      return guess;
+    }),
+  ].map((element) => {
+    element.setAttribute("aria-hidden", "true"); // the sentences say it
+    return element;
+  });
+}
+
+// Lines
+
+function draw(root, board, state) {
+  const first = board.querySelector('[data-row="1"][data-column="0"]');
+  state.left = first.offsetLeft;
+  state.width = first.offsetWidth;
+  state.scale = scaleOf(state);
+  const height = topOf(state, lastRow(state) + 1);
+  const svg = root.querySelector("svg");
+  svg.setAttribute("width", board.clientWidth);
+  svg.setAttribute("height", height);
+  const columns = Array.from({ length: state.n }, (_, column) => column);
+  svg.querySelector(".stems").replaceChildren(...columns.map((column) => stem(state, column)));
+  svg.querySelector(".updates").replaceChildren(...columns.flatMap((column) => updates(state, column)));
+  for (const bar of root.querySelectorAll(".sample")) bar.style.width = `${lengthOf(Number(bar.dataset.ratio)) * roomOf(state)}px`;
+}
+
+const middleOf = (state, column) => state.left + (column + 0.5) * state.width;
+const thickest = (state) => Math.min(STEM.thick, state.width * 0.26);
+const roomOf = (state) => Math.min(state.width, 180) / 2 - thickest(state) / 2 - 2;
+
+// From the RMS of a stream to the width of its line, in equal steps for equal factors.
+function scaleOf(state) {
+  const sizes = state.rms.filter((rms) => Number.isFinite(rms) && rms > 0);
+  const low = Math.min(...sizes);
+  const high = Math.max(...sizes);
+  const share = (rms) => (high > low ? Math.log(rms / low) / Math.log(high / low) : 0.5);
+  return (rms) => (rms > 0 && Number.isFinite(rms) ? STEM.thin + share(rms) * (thickest(state) - STEM.thin) : STEM.thin);
+}
+
+function rmsAt(state, depth, column) {
+  return state.rms[depth * state.tokens.length + state.from + column];
+}
+
+function stem(state, column) {
+  const x = middleOf(state, column);
+  const last = lastRow(state);
+  const edges = [[topOf(state, 1) - 4, STEM.thin], [topOf(state, 2), state.scale(rmsAt(state, 0, column))]];
+  for (let row = 2; row < last - 1; row++) edges.push([topOf(state, row + 1) - 2, state.scale(rmsAt(state, row - 1, column))]);
+  edges.push([topOf(state, last), STEM.thin * 2], [topOf(state, last) + 3, STEM.thin * 2]);
+  const side = (sign, points) => points.map(([y, width]) => `${x + (sign * width) / 2},${y}`);
+  const shape = svgPart("polygon", { points: [...side(-1, edges), ...side(1, edges.reverse())].join(" ") });
+  shape.style.setProperty("--colour", state.tokens[state.from + column].colour);
+  shape.classList.toggle("selected", state.first + state.from + column === state.selected);
+  return shape;
+}
+
+// Attention comes from the left, where the tokens are that it reads; the MLP from the right.
+function updates(state, column) {
+  const bars = [];
+  for (let row = 2; row <= lastRow(state) - 2; row++) {
+    const kind = kindOf(state, row);
+    const ratio = state[kind][layerOf(row) * state.tokens.length + state.from + column];
+    const length = lengthOf(ratio) * roomOf(state);
+    if (!(length > 0.2)) continue;
+    const edge = state.scale(rmsAt(state, row - 1, column)) / 2;
+    const x = middleOf(state, column) + (kind === "attention" ? -edge - length : edge);
+    const height = heightOf(state, row);
+    const bar = svgPart("rect", { x, y: topOf(state, row) + 2, width: length, height: height - 4, rx: 2 });
+    bar.dataset.row = row;
+    bar.style.fill = state.colours[kind];
+    bar.classList.toggle("selected", state.first + state.from + column === state.selected);
+    bars.push(bar);
+  }
+  return bars;
+}
+
+// Where a token's attention in a layer takes from: lines from the streams that it reads, as wide as their weight.
+function reads(state, layer, column) {
+  const at = (layer * state.tokens.length + state.from + column) * (state.read.length / (state.nLayers * state.tokens.length));
+  const row = 2 + 2 * layer;
+  const y = topOf(state, row) + heightOf(state, row) / 2;
+  const lines = [];
+  for (let rank = 0; rank < 3; rank++) {
+    const weight = state.weights[at + rank];
+    const source = state.read[at + rank] - state.first - state.from;
+    if (!(weight >= 0.02) || source === column) continue;
+    const from = source < 0 ? state.left - 4 : middleOf(state, Math.min(source, state.n - 1));
+    const to = middleOf(state, column) - Math.sign(source < column ? 1 : -1) * (lengthOf(state.attention[layer * state.tokens.length + state.from + column]) * roomOf(state));
+    const above = y - 22 - 6 * rank;
+    const line = svgPart("path", { d: `M${from},${y - 4} C${from},${above} ${to},${above} ${to},${y}` });
+    line.style.stroke = state.colours.attention;
+    line.style.strokeWidth = 1.5 + 5 * weight;
+    lines.push(line);
+  }
+  return lines;
+}
+
+function svgPart(name, attributes) {
+  const element = document.createElementNS(SVG, name);
+  for (const [attribute, value] of Object.entries(attributes)) element.setAttribute(attribute, value);
+  return element;
+}
+
+function legend(root, state) {
+  const bars = (kind, name) => {
+    const entry = part("entry", name);
+    for (const ratio of [0.1, 1, 10]) {
+      const sample = part("sample", "");
+      sample.dataset.ratio = ratio;
+      sample.style.background = state.colours[kind];
+      entry.append(sample, part("", `${ratio}×`));
+    }
+    return entry;
+  };
+  const sizes = state.rms.filter((rms) => Number.isFinite(rms) && rms > 0);
+  const stream = part("entry", "Line: RMS of the token’s stream (log scale)");
+  for (const [rms, width] of [[Math.min(...sizes), STEM.thin], [Math.max(...sizes), STEM.thick]]) {
+    const sample = part("thickness", "");
+    sample.style.width = `${width}px`;
+    stream.append(sample, part("", size(rms)));
+  }
+  root.querySelector(".legend").replaceChildren(
+    stream,
+    bars("attention", "Left: attention’s update, in sizes of the stream"),
+    bars("mlp", "Right: the MLP’s"),
+    part("entry", "Point at an attention bar: what it reads"),
+  );
+}
+
+// The front
+
+function show(root, state) {
+  const last = lastRow(state);
+  const { front } = state;
+  const whole = front === last;
+  const kind = kindOf(state, front);
+  const bottom = topOf(state, front + 1);
+  const band = root.querySelector(".band");
+  band.style.top = `${topOf(state, front)}px`;
+  band.style.height = `${heightOf(state, front)}px`;
+  const veil = root.querySelector(".veil");
+  veil.style.top = `${bottom}px`;
+  veil.style.left = `${state.left}px`;
+  root.classList.toggle("whole", whole);
+  root.classList.toggle("playing", state.playing);
+  const looked = state.hover ?? (kind === "attention" ? { layer: layerOf(front), column: state.selected - state.first - state.from } : null);
+  root.querySelector(".reads").replaceChildren(...(looked ? reads(state, looked.layer, looked.column) : []));
+  for (const bar of root.querySelectorAll(".updates rect")) bar.classList.toggle("now", Number(bar.dataset.row) === front);
+  const said = state.said[front];
+  root.querySelector(".said").textContent = said;
+  announce(root, state, said);
+  const place = root.querySelector(".place");
+  place.value = front;
+  place.setAttribute("aria-valuetext", rowName(state, front));
+  root.querySelector(".play").textContent = state.playing ? "Pause" : "Play";
+  root.querySelector(".back").disabled = front === 0;
+  root.querySelector(".on").disabled = whole;
+  root.querySelectorAll(".name.layer").forEach((name) => {
+    name.classList.toggle("chosen", String(layerOf(Number(name.dataset.row))) === state.layer);
+  });
+}
+
+// While it plays a screen reader hears a sentence now and then, not each of them.
+function announce(root, state, said) {
+  const now = performance.now();
+  if (state.announced === said || (state.playing && now < (state.nextAnnouncement ?? 0))) return;
+  state.announced = said;
+  state.nextAnnouncement = now + SAY_MS;
+  root.querySelector(".live").textContent = said;
+}
+
+function go(root, state, row) {
+  state.front = Math.min(Math.max(row, 0), lastRow(state));
+  show(root, state);
+}
+
+function play(root, state, on) {
+  clearTimeout(state.timer);
+  state.playing = on;
+  if (on && state.front === lastRow(state)) state.front = -1;
+  on ? tick(root, state) : show(root, state);
+}
+
+function tick(root, state) {
+  if (!state.playing || !root.isConnected) return;
+  if (state.front === lastRow(state)) return play(root, state, false);
+  go(root, state, state.front + 1);
+  state.timer = setTimeout(() => tick(root, state), STEP_MS);
+}
+
+function listen(root, state) {
+  if (root.listening) return;
+  root.listening = true;
+  const board = root.querySelector(".board");
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  const respect = () => {
+    root.classList.toggle("still", still.matches);
+    if (still.matches && state.playing) play(root, state, false);
+  };
+  still.addEventListener("change", respect);
+  respect();
+  root.querySelector(".play").addEventListener("click", () => play(root, state, !state.playing));
+  const step = (by) => {
+    play(root, state, false);
+    go(root, state, state.front + by);
+  };
+  root.querySelector(".back").addEventListener("click", () => step(-1));
+  root.querySelector(".on").addEventListener("click", () => step(1));
+  root.querySelector(".place").addEventListener("input", (event) => step(Number(event.target.value) - state.front));
+  board.addEventListener("click", (event) => choose(root, state, event));
+  board.addEventListener("keydown", (event) => move(board, event));
+  const look = (event) => {
+    const { kind, row, column } = event.target.closest?.(".cell")?.dataset ?? {};
+    const hover = kind === "attention" && column >= 0 ? { layer: layerOf(Number(row)), column: Number(column) } : null;
+    if (JSON.stringify(hover) === JSON.stringify(state.hover)) return;
+    state.hover = hover;
+    show(root, state);
+  };
+  board.addEventListener("pointerover", look);
+  board.addEventListener("pointerleave", look);
+  board.addEventListener("focusin", look);
+  new ResizeObserver(() => layOut(root, state)).observe(board);
+}
+
+function choose(root, state, event) {
+  const chosen = event.target.closest(".cell");
+  if (!chosen || event.ctrlKey || event.metaKey || event.shiftKey) return; // those open the link elsewhere
+  event.preventDefault();
+  const { kind, row, column } = chosen.dataset;
+  const position = positionFor(state, Number(column));
+  if (chosen.tagName === "BUTTON") return root.send("picked", position);
+  root.send("opened", [kind, layerFor(kind, Number(row)), position]);
+}
+
+// One tab stop; arrow keys go to the next cell there is in their direction.
+function move(board, event) {
+  const here = event.target.closest(".cell");
+  const [down, right] = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] }[event.key] ?? [];
+  if (!here || down === undefined) return;
+  event.preventDefault();
+  let [row, column] = [Number(here.dataset.row), Number(here.dataset.column)];
+  const rows = board.style.gridTemplateRows.split(" ").length;
+  const columns = Number(board.style.getPropertyValue("--tokens"));
+  let next;
+  while (!next) {
+    [row, column] = [row + down, column + right];
+    if (row < 0 || row >= rows || column < -2 || column >= columns) return;
+    next = board.querySelector(`[data-row="${row}"][data-column="${column}"]`);
+  }
+  makeTabStop(board, next);
+  next.focus();
+}
