@@ -9,6 +9,8 @@ const WIDE = 620; // pixels of the board from which on there is room for what a 
 const STEM = { thin: 1.5, thick: 15 }; // pixels
 const STEP_MS = 550;
 const SAY_MS = 2500; // at most so often is what happens read out while it plays
+const READ = 3; // tokens, of those that attention reads, in the data
+const FAINTEST = 0.02; // weights below are not drawn
 const SVG = "http://www.w3.org/2000/svg";
 
 export default function ({ data, parentElement, setTriggerValue }) {
@@ -73,6 +75,13 @@ function size(number) {
   return String(Number(number.toPrecision(3)));
 }
 
+// Values of the column that is drawn at a place: the data has more tokens where there is not room for all.
+const placeIn = (state, row, column) => row * state.tokens.length + state.from + column;
+const rmsAt = (state, depth, column) => state.rms[placeIn(state, depth, column)];
+const ratioAt = (state, kind, layer, column) => state[kind][placeIn(state, layer, column)];
+const chosenColumn = (state) => state.selected - state.first - state.from;
+const positionAt = (state, column) => state.first + state.from + column;
+
 // Of the update a share of the room: half of it for one as large as the stream, and never more than all.
 const lengthOf = (ratio) => (Number.isFinite(ratio) ? ratio / (1 + ratio) : 1);
 
@@ -85,8 +94,7 @@ function layOut(root, state) {
   const wide = width >= WIDE;
   const room = width - (wide ? 230 : 66);
   const n = Math.min(state.tokens.length, Math.max(1, Math.floor(room / NARROWEST)));
-  const chosen = state.selected - state.first;
-  const from = Math.max(0, Math.min(chosen - Math.floor(n / 2), state.tokens.length - n));
+  const from = Math.max(0, Math.min(state.selected - state.first - Math.floor(n / 2), state.tokens.length - n));
   const columns = JSON.stringify([n, from, wide]);
   if (state.columns !== columns) {
     Object.assign(state, { columns, from, n, wide });
@@ -105,7 +113,7 @@ function build(root, board, state) {
   const cells = rows.flatMap((_, row) => [...rowLabels(state, row), ...columnCells(state, row)]);
   board.querySelectorAll(".cell, .guess").forEach((old) => old.remove());
   board.append(...cells, ...(state.wide ? guesses(state) : []));
-  const stop = board.querySelector(`[data-row="0"][data-column="${state.selected - state.first - state.from}"]`);
+  const stop = board.querySelector(`[data-row="0"][data-column="${chosenColumn(state)}"]`);
   makeTabStop(board, stop);
   if (focused) stop.focus({ preventScroll: true });
   root.querySelector(".place").max = lastRow(state);
@@ -129,11 +137,11 @@ function columnCells(state, row) {
   return Array.from({ length: state.n }, (_, column) => {
     const token = state.tokens[state.from + column];
     const kind = kindOf(state, row);
-    const place = `token ${state.first + state.from + column} ${token.text}`;
+    const place = `token ${positionAt(state, column)} ${token.text}`;
     const here = cell(state, row, column, kind, ...inside(state, row, kind, token), `${place}, ${told(state, row, column)}`);
     if (kind === "text") here.classList.toggle("special", token.special);
     here.style.setProperty("--colour", token.colour);
-    here.classList.toggle("selected", state.first + state.from + column === state.selected);
+    here.classList.toggle("selected", positionAt(state, column) === state.selected);
     return here;
   });
 }
@@ -151,13 +159,13 @@ function inside(state, row, kind, token) {
 function told(state, row, column) {
   const kind = kindOf(state, row);
   const token = state.tokens[state.from + column];
-  const at = (depth) => state.rms[depth * state.tokens.length + state.from + column];
+  const rms = (depth) => size(rmsAt(state, depth, column));
   if (kind === "text") return `id ${token.id}`;
-  if (kind === "embedding") return `embedding: RMS ${size(at(0))}`;
+  if (kind === "embedding") return `embedding: RMS ${rms(0)}`;
   if (kind === "output") return `likeliest next ${token.next.text}, ${token.next.percent}`;
-  if (kind === "norm") return `final norm, of an RMS of ${size(at(2 * state.nLayers))}`;
-  const ratio = state[kind][layerOf(row) * state.tokens.length + state.from + column];
-  return `${rowName(state, row)}: an update of ${size(ratio)} times the stream, RMS ${size(at(row - 1))} after it`;
+  if (kind === "norm") return `final norm, of an RMS of ${rms(2 * state.nLayers)}`;
+  const ratio = size(ratioAt(state, kind, layerOf(row), column));
+  return `${rowName(state, row)}: an update of ${ratio} times the stream, RMS ${rms(row - 1)} after it`;
 }
 
 // Links, so that a part can be opened in another tab too. The tokens choose, they do not lead away.
@@ -177,7 +185,7 @@ function cell(state, row, column, kind, content, title) {
 }
 
 const layerFor = (kind, row) => (["layer", "attention", "mlp"].includes(kind) ? layerOf(row) : -1);
-const positionFor = (state, column) => (column >= 0 ? state.first + state.from + column : -1);
+const positionFor = (state, column) => (column >= 0 ? positionAt(state, column) : -1);
 
 function address(state, kind, layer, position) {
   const parameters = new URLSearchParams(state.parameters);
@@ -226,7 +234,7 @@ function draw(root, board, state) {
 
 const middleOf = (state, column) => state.left + (column + 0.5) * state.width;
 const thickest = (state) => Math.min(STEM.thick, state.width * 0.26);
-const roomOf = (state) => Math.min(state.width, 180) / 2 - thickest(state) / 2 - 2;
+const roomOf = (state) => Math.min(state.width, 300) / 2 - thickest(state) / 2 - 2;
 
 // From the RMS of a stream to the width of its line, in equal steps for equal factors.
 function scaleOf(state) {
@@ -235,10 +243,6 @@ function scaleOf(state) {
   const high = Math.max(...sizes);
   const share = (rms) => (high > low ? Math.log(rms / low) / Math.log(high / low) : 0.5);
   return (rms) => (rms > 0 && Number.isFinite(rms) ? STEM.thin + share(rms) * (thickest(state) - STEM.thin) : STEM.thin);
-}
-
-function rmsAt(state, depth, column) {
-  return state.rms[depth * state.tokens.length + state.from + column];
 }
 
 function stem(state, column) {
@@ -250,7 +254,7 @@ function stem(state, column) {
   const side = (sign, points) => points.map(([y, width]) => `${x + (sign * width) / 2},${y}`);
   const shape = svgPart("polygon", { points: [...side(-1, edges), ...side(1, edges.reverse())].join(" ") });
   shape.style.setProperty("--colour", state.tokens[state.from + column].colour);
-  shape.classList.toggle("selected", state.first + state.from + column === state.selected);
+  shape.classList.toggle("selected", positionAt(state, column) === state.selected);
   return shape;
 }
 
@@ -259,40 +263,39 @@ function updates(state, column) {
   const bars = [];
   for (let row = 2; row <= lastRow(state) - 2; row++) {
     const kind = kindOf(state, row);
-    const ratio = state[kind][layerOf(row) * state.tokens.length + state.from + column];
-    const length = lengthOf(ratio) * roomOf(state);
-    if (!(length > 0.2)) continue;
+    const length = lengthOf(ratioAt(state, kind, layerOf(row), column)) * roomOf(state);
+    if (length < 0.2) continue;
     const edge = state.scale(rmsAt(state, row - 1, column)) / 2;
     const x = middleOf(state, column) + (kind === "attention" ? -edge - length : edge);
     const height = heightOf(state, row);
     const bar = svgPart("rect", { x, y: topOf(state, row) + 2, width: length, height: height - 4, rx: 2 });
     bar.dataset.row = row;
     bar.style.fill = state.colours[kind];
-    bar.classList.toggle("selected", state.first + state.from + column === state.selected);
+    bar.classList.toggle("selected", positionAt(state, column) === state.selected);
     bars.push(bar);
   }
   return bars;
 }
 
-// Where a token's attention in a layer takes from: lines from the streams that it reads, as wide as their weight.
+// Where a token's attention in a layer takes from: lines from the streams that it reads, as wide as their weight. Those
+// of tokens that are not shown come from the edge.
 function reads(state, layer, column) {
-  const at = (layer * state.tokens.length + state.from + column) * (state.read.length / (state.nLayers * state.tokens.length));
   const row = 2 + 2 * layer;
   const y = topOf(state, row) + heightOf(state, row) / 2;
-  const lines = [];
-  for (let rank = 0; rank < 3; rank++) {
-    const weight = state.weights[at + rank];
-    const source = state.read[at + rank] - state.first - state.from;
-    if (!(weight >= 0.02) || source === column) continue;
+  const tip = (lengthOf(ratioAt(state, "attention", layer, column)) * roomOf(state)) / 2;
+  const first = placeIn(state, layer, column) * READ;
+  return Array.from({ length: READ }, (_, rank) => {
+    const weight = state.weights[first + rank];
+    const source = state.read[first + rank] - positionAt(state, 0);
+    if (!(weight >= FAINTEST) || source === column) return null;
     const from = source < 0 ? state.left - 4 : middleOf(state, Math.min(source, state.n - 1));
-    const to = middleOf(state, column) - Math.sign(source < column ? 1 : -1) * (lengthOf(state.attention[layer * state.tokens.length + state.from + column]) * roomOf(state));
+    const to = middleOf(state, column) + (source < column ? -tip : tip);
     const above = y - 22 - 6 * rank;
     const line = svgPart("path", { d: `M${from},${y - 4} C${from},${above} ${to},${above} ${to},${y}` });
     line.style.stroke = state.colours.attention;
     line.style.strokeWidth = 1.5 + 5 * weight;
-    lines.push(line);
-  }
-  return lines;
+    return line;
+  }).filter(Boolean);
 }
 
 function svgPart(name, attributes) {
@@ -343,7 +346,7 @@ function show(root, state) {
   veil.style.left = `${state.left}px`;
   root.classList.toggle("whole", whole);
   root.classList.toggle("playing", state.playing);
-  const looked = state.hover ?? (kind === "attention" ? { layer: layerOf(front), column: state.selected - state.first - state.from } : null);
+  const looked = state.hover ?? (kind === "attention" ? { layer: layerOf(front), column: chosenColumn(state) } : null);
   root.querySelector(".reads").replaceChildren(...(looked ? reads(state, looked.layer, looked.column) : []));
   for (const bar of root.querySelectorAll(".updates rect")) bar.classList.toggle("now", Number(bar.dataset.row) === front);
   const said = state.said[front];
