@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, GemmaConfig
 import gemma_viz as gv
 from benchmarks.measure import in_pairs, machine, peak_gpu_mib, peak_mib, seconds
 from benchmarks.tables import markdown
-from gemma_viz.checkpoints import default_device
+from gemma_viz.placement import default_device
 from gemma_viz.stages.heads import layer_heads
 from gemma_viz.tokens import tokenize
 from tests.conftest import tiny_tokenizer

@@ -38,8 +38,8 @@ from benchmarks.measure import (
 from benchmarks.peers import PLAIN, Peers
 from benchmarks.tables import markdown
 from gemma_viz import linear
-from gemma_viz.checkpoints import default_device
 from gemma_viz.embedded import embedded_checkpoint
+from gemma_viz.placement import default_device
 from gemma_viz.stages.attention import head
 
 OURS = "Gemma Viz"

@@ -308,9 +308,11 @@ class Capture:
         saved.check_model(model.name, model.spec, model.weights_digest, model.dtype)
         ids = saved.token_ids.tolist()
         tokens = tokens_with_ids(model.tokenizer, ids, limit=len(ids), spans=saved.spans)
-        stream = [stream[None].to(model.device) for stream in saved.stream]
+        devices = list(map(model.device_of, range(model.spec.n_layers)))
+        stream = [stream[None].to(device) for stream, device in zip(saved.stream, [*devices, devices[-1]], strict=True)]
         keys_values = [
-            (keys[None].to(model.device), values[None].to(model.device)) for keys, values in saved.keys_values
+            (keys[None].to(device), values[None].to(device))
+            for (keys, values), device in zip(saved.keys_values, devices, strict=True)
         ]
         return cls._of(model, saved.text, tokens, saved.edits, stream, keys_values)
 
@@ -484,11 +486,11 @@ class Capture:
         """Logits that the run would give of some normed streams: float32 [position, vocab_size] from float [position,
         d_model]; of some tokens only, [position, len(tokens)].
         """
-        return self.model.unembed(normed.to(self.model.embedding), self.edits, tokens).float().cpu()
+        return self.model.unembed(normed.to(self.model.dtype), self.edits, tokens).float().cpu()
 
     def project(self, normed: Tensor) -> Tensor:
         """As `unembed`, before any soft-cap."""
-        return self.model.project(normed.to(self.model.embedding), self.edits).float().cpu()
+        return self.model.project(normed.to(self.model.dtype), self.edits).float().cpu()
 
     def logits_with(self, injection: Injection, tokens: Sequence[int]) -> Tensor:
         """Logits after the last token of copies of the text, each with one value put in the place of the run's own.
@@ -617,17 +619,17 @@ class Capture:
         return self._keys_values
 
     def _stream_at(self, position: int) -> Tensor:
-        """As `stream_at`, in the model's own dtype and on its device."""
-        index = self._position(position)
-        return torch.cat([stream[:, index] for stream in self._stream])
+        """As `stream_at`, in the model's own dtype, where its last layer is."""
+        index, last = self._position(position), self._stream[-1].device
+        return torch.cat([stream[:, index].to(last) for stream in self._stream])
 
     def _final_norm(self, positions: Any) -> Tensor:
-        """[batch, len(positions), d_model], in the model's own dtype and on its device."""
+        """[batch, len(positions), d_model], in the model's own dtype, where its final norm is."""
         with running(self._run()):
             return self.model.hf.model.norm(self._stream[-1][:, positions])
 
     def _unembed(self, normed: Tensor) -> Tensor:
-        """As `unembed`, in the model's own dtype and on its device."""
+        """As `unembed`, in the model's own dtype, where its output projection is."""
         return self.model.unembed(normed, self.edits)
 
     def _run(

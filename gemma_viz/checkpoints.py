@@ -34,8 +34,8 @@ from transformers import (
 from gemma_viz.embedded import Progress, embedded_checkpoint, embedded_folder, embedded_tokenizer, is_whole
 from gemma_viz.errors import BadSetting, ModelGated, ModelNotFound, ModelOffline, ModelTooLarge, NotAGemma
 from gemma_viz.instrument import ATTENTION
-from gemma_viz.memory import free_bytes
 from gemma_viz.model import Model
+from gemma_viz.placement import DEVICE, Placement, place
 from gemma_viz.spec import ModelSpec
 
 EMBEDDED = "embedded"
@@ -44,8 +44,6 @@ GEMMA_2B = "google/gemma-2b"
 LABELS = {EMBEDDED: "Gemma 3 270M (embedded)", GEMMA_2B: "Gemma 2B"}
 
 MAX_TOKENS = "GEMMA_VIZ_MAX_TOKENS"
-
-WORKING_SPACE = 1.2  # memory a loaded model needs, as a multiple of its weights
 
 
 def offered_models() -> tuple[str, ...]:
@@ -59,7 +57,8 @@ def offered_models() -> tuple[str, ...]:
         return tuple(dict.fromkeys(chosen))
     if not gemma_2b_is_available():
         return (EMBEDDED,)
-    return (GEMMA_2B, EMBEDDED) if torch.cuda.is_available() else (EMBEDDED, GEMMA_2B)
+    has_gpu = torch.cuda.is_available() and os.environ.get(DEVICE) != "cpu"
+    return (GEMMA_2B, EMBEDDED) if has_gpu else (EMBEDDED, GEMMA_2B)
 
 
 def gemma_2b_is_available() -> bool:
@@ -117,7 +116,8 @@ def load(
     """Load a Gemma 1, 2 or 3 text model.
 
     name: None or "embedded" for the embedded Gemma 3 270M, a hub id, or the path of a checkpoint folder
-    device: default CUDA, else MPS, else CPU
+    device: "auto" spreads the layers over all GPUs; default `$GEMMA_VIZ_DEVICE`, else CUDA, else MPS, else CPU, and all
+        GPUs where the model does not fit one
     dtype: default bfloat16 on a GPU; on the CPU float32 where memory allows, else bfloat16. Not float16: the values of
         Gemma's residual stream go beyond what it can hold
     token_limit: default `$GEMMA_VIZ_MAX_TOKENS`, else the context length or what the free memory holds
@@ -132,42 +132,18 @@ def load(
     limit = token_limit or _token_limit()
     embedded = embedded_checkpoint(progress) if str(name) == EMBEDDED else None
     source = embedded or name
-    on = torch.device(device) if device else default_device()
     with _plain_errors(str(name), shown):
         progress(0.0, f"Looking for {shown}")
         config = _config(source)
         ModelSpec.from_config(config)  # refuses what is not a Gemma before anything large is read
-        fitting = dtype or fitting_dtype(config, on, shown)
+        placement = place(config, device, dtype, shown)
         progress(0.3, f"Reading the tokenizer of {shown}")
         tokenizer = embedded_tokenizer(embedded) if embedded else _tokenizer(source)
         progress(0.6, f"Reading the weights of {shown}")
-        hf = _weights(source, config, fitting).to(on)
+        hf = _weights(source, config, placement)
         model = Model(hf, tokenizer, name=str(name), token_limit=limit)
     progress(1.0, f"{shown} is ready")
     return model
-
-
-def default_device() -> torch.device:
-    """CUDA if there is one, else MPS, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def fitting_dtype(config: PreTrainedConfig, device: torch.device, shown: str) -> torch.dtype:
-    """The most exact dtype that the memory holds. Raises ModelTooLarge."""
-    with torch.device("meta"):
-        skeleton = AutoModelForCausalLM.from_config(config)
-    n_parameters = sum(parameter.numel() for parameter in skeleton.parameters())
-    free = free_bytes(device)
-    choices = (torch.float32, torch.bfloat16) if device.type == "cpu" else (torch.bfloat16,)
-    for dtype in choices:
-        if n_parameters * dtype.itemsize * WORKING_SPACE <= free:
-            return dtype
-    raise ModelTooLarge(
-        f"{shown} needs {n_parameters * 2 * WORKING_SPACE / 1e9:.1f} GB of memory in bfloat16, and {free / 1e9:.1f} GB "
-        f"are free on the {device.type}. Choose a smaller model, or free memory."
-    )
 
 
 def _token_limit() -> int | None:
@@ -193,12 +169,13 @@ def _tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
     return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
 
 
-def _weights(source: str | Path, config: PreTrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
+def _weights(source: str | Path, config: PreTrainedConfig, placement: Placement) -> PreTrainedModel:
     """The model with every one of its weights read. transformers would draw at random what the files lack."""
     hf, report = AutoModelForCausalLM.from_pretrained(
         source,
         config=config,
-        dtype=dtype,
+        dtype=placement.dtype,
+        device_map=placement.modules,
         attn_implementation=ATTENTION,
         use_safetensors=True,
         ignore_mismatched_sizes=True,  # reported below, instead of raised with a long table

@@ -20,8 +20,10 @@ from transformers.utils import logging
 from gemma_viz.capture import Capture
 from gemma_viz.checkpoints import EMBEDDED, GEMMA_2B, availability, load, offered_models
 from gemma_viz.edits import Edits
+from gemma_viz.engine import serve
 from gemma_viz.errors import GemmaVizError
 from gemma_viz.model import Model
+from gemma_viz.placement import default_device
 from gemma_viz.report import STAGES, walk
 from gemma_viz.tokens import tokenize, visible
 from gemma_viz.ui.words import NO_NUMBERS
@@ -81,6 +83,24 @@ def _parser() -> argparse.ArgumentParser:
     app = _command(commands, "app", "open the app: a server on this machine that a browser shows", _app)
     app.add_argument("--port", type=int, default=8501, help="where it listens (default: %(default)s)")
     app.add_argument("--host", help="the address it listens on (default: all of this machine's)")
+
+    engine = _command(commands, "serve", "serve captures to any number of apps, from replicas on Ray Serve", _serve)
+    engine.add_argument("--host", default="127.0.0.1", help="the address it listens on (default: %(default)s)")
+    engine.add_argument("--port", type=int, default=8000, help="where it listens (default: %(default)s)")
+    engine.add_argument(
+        "--replicas",
+        type=_positive,
+        nargs=2,
+        default=(1, 4),
+        metavar=("FEWEST", "MOST"),
+        help="how many there are, with the work that there is (default: 1 4)",
+    )
+    engine.add_argument("--cpus", type=float, default=1.0, help="cores of each replica (default: %(default)s)")
+    engine.add_argument(
+        "--gpus",
+        type=float,
+        help="GPUs of each replica, 0.5 for two on one GPU (default: 1 where this machine has any)",
+    )
 
     document = _command(commands, "walk", "write the walk of a prompt as one HTML file", _walk)
     _add_text(document)
@@ -173,6 +193,14 @@ def _app(asked: argparse.Namespace) -> None:
     command += ["--server.address", asked.host] if asked.host else []
     _report(f"Gemma Viz: http://{asked.host or 'localhost'}:{asked.port}")
     os.execv(sys.executable, command)  # in this process's place, so that signals reach the server
+
+
+def _serve(asked: argparse.Namespace) -> None:
+    fewest, most = asked.replicas
+    if fewest > most:
+        raise UsageError("--replicas takes the smaller number first")
+    gpus = float(default_device().type == "cuda") if asked.gpus is None else asked.gpus
+    serve.run(asked.host, asked.port, (fewest, most), asked.cpus, gpus, _report)
 
 
 def app_file() -> Path | None:

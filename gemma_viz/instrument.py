@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from accelerate.hooks import remove_hook_from_submodules
+from accelerate.utils import send_to_device
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedConfig, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -118,6 +120,8 @@ def interrupted_by(interrupt: Callable[[], None]) -> Iterator[None]:
 
 def instrument(hf: PreTrainedModel, spec: ModelSpec) -> None:
     """Register the hooks, once, on a model that uses the attention `ATTENTION`."""
+    if len({parameter.device for parameter in hf.parameters()}) > 1:
+        _lead_over_devices(hf)
     hf.model.embed_tokens.register_forward_hook(_embedding_hook())
     hf.model.norm.register_forward_hook(_skip_hook(("final_norm",)))
     for index, layer in enumerate(hf.model.layers):
@@ -128,6 +132,22 @@ def instrument(hf: PreTrainedModel, spec: ModelSpec) -> None:
         _edit_layer(layer, index, spec)
         _probe_layer(layer, index, spec)
         layer.register_forward_pre_hook(_rope_hook(index, hf, spec), with_kwargs=True)
+
+
+def _lead_over_devices(hf: PreTrainedModel) -> None:
+    """Take what each part of the model is given to where its weights are.
+
+    A model comes out of `from_pretrained` with accelerate's hooks for this. They act in `forward`: after the probes,
+    and not at all where a run has a `forward` of its own. So they make way for hooks that are the first of all.
+    """
+    remove_hook_from_submodules(hf)
+    for module in (hf.model.embed_tokens, *hf.model.layers, hf.model.norm, hf.lm_head):
+        module.register_forward_pre_hook(_to_its_device, with_kwargs=True)
+
+
+def _to_its_device(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    device = next(module.parameters()).device
+    return send_to_device(args, device), send_to_device(kwargs, device, skip_keys="past_key_values")
 
 
 def _edit_layer(layer: Submodules, index: int, spec: ModelSpec) -> None:

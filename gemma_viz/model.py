@@ -3,6 +3,7 @@
 How one is found and loaded is in `gemma_viz.checkpoints`; what a run keeps in `gemma_viz.capture`.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from hashlib import sha256
@@ -83,12 +84,21 @@ class Model:
         instrument(hf, self.spec)
 
     def __repr__(self) -> str:
-        return f"<Model {self.name}: {self.spec.family}, {self.dtype} on {self.device}>"
+        return f"<Model {self.name}: {self.spec.family}, {self.dtype} on {', '.join(map(str, self.devices))}>"
 
     @property
     def device(self) -> torch.device:
-        """Where it runs."""
-        return self.hf.device
+        """Where its embedding table is, and token ids go in."""
+        return self.embedding.device
+
+    @property
+    def devices(self) -> tuple[torch.device, ...]:
+        """Where its weights are: its layers may be spread over several devices."""
+        return tuple(dict.fromkeys(parameter.device for parameter in self.hf.parameters()))
+
+    def device_of(self, layer: int) -> torch.device:
+        """Where a layer is, and what it computes. Negative ones count from the end."""
+        return self.hf.model.layers[layer].input_layernorm.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -190,7 +200,7 @@ class Model:
         """One layer, on the stream that enters it, to the one that leaves it: [batch, position, d_model], from
         position 0 on.
         """
-        position_ids = torch.arange(stream.shape[1], device=self.device)[None]
+        position_ids = torch.arange(stream.shape[1], device=stream.device)[None]
         turns = rotations(self.hf, self.spec, layer, stream, position_ids)
         left: Tensor = self.hf.model.layers[layer](
             stream, attention_mask=None, position_ids=position_ids, position_embeddings=turns
@@ -199,7 +209,7 @@ class Model:
 
     @torch.inference_mode()
     def unembed(self, normed: Tensor, edits: Edits = UNCHANGED, tokens: Sequence[int] | None = None) -> Tensor:
-        """Logits from the normed stream, in its dtype, on the model's device: [position, vocab_size].
+        """Logits from the normed stream, in its dtype, where the output projection is: [position, vocab_size].
 
         normed: [position, d_model], on any device
         tokens: ids; of these only, [position, len(tokens)]
@@ -212,8 +222,8 @@ class Model:
     @torch.inference_mode()
     def project(self, normed: Tensor, edits: Edits = UNCHANGED, tokens: Sequence[int] | None = None) -> Tensor:
         """As `unembed`, before any soft-cap."""
-        normed, matrix = normed.to(self.device), self.unembedding(edits)
-        matrix = matrix[slice(None) if tokens is None else list(tokens)]
+        matrix = self.unembedding(edits)[slice(None) if tokens is None else list(tokens)]
+        normed = normed.to(matrix.device)
         if matrix.dtype == normed.dtype:
             return linear(normed, matrix)
         return torch.cat([linear(normed, block.to(normed)) for block in torch.split(matrix, ROWS_AT_ONCE)], -1)
@@ -234,7 +244,7 @@ class Model:
             rows = torch.empty(n_rows, width, dtype=torch.bfloat16)
             for block in torch.split(rows, ROWS_AT_ONCE):
                 block.copy_(torch.randn(block.shape, generator=generator) * scale)
-            return rows.to(self.device)
+            return rows.to(self.hf.lm_head.weight.device)
 
         return matrix
 
@@ -296,24 +306,26 @@ class Model:
         return torch.cat([block.float().norm(dim=-1) for block in blocks]).clamp_min(1e-12)
 
     @property
-    def bytes_per_token(self) -> int:
-        """What a token of a capture takes: of what is kept, and of the largest layer while it is replayed."""
+    def bytes_per_token(self) -> dict[torch.device, int]:
+        """What a token of a capture takes on each device: of what is kept, and of a layer while it is replayed."""
         spec = self.spec
-        stream = (spec.n_layers + 1) * spec.d_model * self.dtype.itemsize
-        keys_values = spec.n_layers * 2 * spec.n_kv_heads * spec.d_head * self.dtype.itemsize
+        stream = spec.d_model * self.dtype.itemsize  # at one depth
+        keys_values = 2 * spec.n_kv_heads * spec.d_head * self.dtype.itemsize
         replay = 3 * spec.d_mlp * (4 + self.dtype.itemsize)  # of one MLP, whose gate, up and act are given in float32
-        return stream + keys_values + replay
+        n_layers = Counter(map(self.device_of, range(spec.n_layers)))
+        return {device: n * (stream + keys_values) + stream + replay for device, n in n_layers.items()}
 
     def _check_memory(self, n_tokens: int) -> None:
-        need, free = n_tokens * self.bytes_per_token, free_bytes(self.device)
-        if need > free:
-            raise OutOfMemory(
-                f"{n_tokens:,} tokens need some {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free on the "
-                f"{self.device.type}. Try a shorter prompt, or try later."
-            )
+        for device, per_token in self.bytes_per_token.items():
+            need, free = n_tokens * per_token, free_bytes(device)
+            if need > free:
+                raise OutOfMemory(
+                    f"{n_tokens:,} tokens need some {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free on "
+                    f"the {device.type}. Try a shorter prompt, or try later."
+                )
 
     def _default_token_limit(self) -> int:
         """The context length, or less where a quarter of the free memory would not hold a capture, or on the CPU."""
-        fitting = max(1, free_bytes(self.device) // 4 // self.bytes_per_token)
+        fitting = min(free_bytes(device) // 4 // per_token for device, per_token in self.bytes_per_token.items())
         longest = self.spec.context_length
-        return min(fitting, longest, LONGEST_ON_CPU if self.device.type == "cpu" else longest)
+        return min(max(1, fitting), longest, LONGEST_ON_CPU if self.device.type == "cpu" else longest)

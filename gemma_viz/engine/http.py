@@ -5,7 +5,9 @@ A frame is four bytes of length and a message of `gemma_viz.engine.wire`: ("prog
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from starlette.applications import Starlette
@@ -19,8 +21,12 @@ from gemma_viz.errors import Busy, EngineError, GemmaVizError
 from gemma_viz.service import log
 
 ANSWER = "/answer"
+OK, NO_REQUEST, TOO_LARGE, BUSY = 200, 400, 413, 429
 LARGEST_REQUEST = 64 << 20  # bytes; values of earlier answers can be arguments
 FRAME_SECONDS = 0.1
+SIGN_OF_LIFE_SECONDS = 5.0  # after which the same is said again
+
+_waiters = ThreadPoolExecutor(256, "gemma-viz-waiter")  # as many requests are looked after at a time
 
 
 def application(engine: Engine) -> Starlette:
@@ -37,29 +43,31 @@ async def _live(http: HttpRequest) -> Response:
 
 
 async def answered(engine: Engine, body: bytes) -> Response:
-    """The response to the body of a request: 503 where the engine is busy, 400 for what is no request."""
+    """The response to the body of a request: BUSY where the line is full, NO_REQUEST or TOO_LARGE for what is none."""
     if len(body) > LARGEST_REQUEST:
-        return PlainTextResponse("Too large.\n", status_code=413)
+        return PlainTextResponse("Too large.\n", status_code=TOO_LARGE)
     try:
         visitor, request = wire.decode(body)
         if not (isinstance(visitor, str) and isinstance(request, Request)):
             raise wire.WireError("Not a request.")
         ticket = engine.submit(request, visitor)
     except (wire.WireError, ValueError, TypeError):
-        return PlainTextResponse("Not a request.\n", status_code=400)
+        return PlainTextResponse("Not a request.\n", status_code=NO_REQUEST)
     except Busy as busy:
-        return PlainTextResponse(str(busy), status_code=503)
+        return PlainTextResponse(str(busy), status_code=BUSY)
     return StreamingResponse(_frames(ticket), media_type="application/octet-stream")
 
 
 async def _frames(ticket: Ticket) -> AsyncIterator[bytes]:
-    """What is said of a ticket until it is over; nothing is said twice."""
+    """What is said of a ticket until it is over: what is new, and after a while that nothing is."""
     said: tuple[Any, ...] = ()
+    last = 0.0
     try:
-        while not await asyncio.to_thread(ticket.wait, FRAME_SECONDS):
+        while not await asyncio.get_running_loop().run_in_executor(_waiters, ticket.wait, FRAME_SECONDS):
             now = ("progress", ticket.share, ticket.what, ticket.ahead)
-            if now != said:
-                yield frame(said := now)
+            if now != said or time.monotonic() - last > SIGN_OF_LIFE_SECONDS:
+                said, last = now, time.monotonic()
+                yield frame(now)
         yield frame(_outcome(ticket))
     finally:
         ticket.cancel()

@@ -1,7 +1,7 @@
 """The engine of one machine: models in memory, one worker, a line of visitors, and what was made before.
 
-One worker, because a pass uses the whole machine: two at a time would each take twice as long. It takes one call of one
-visitor after the other in turn, so that who asks for much does not keep the others waiting.
+One worker, because a pass uses the whole machine: two at a time would each take twice as long. It works for
+each visitor for a moment in turn, so that who asks for much does not keep the others waiting.
 """
 
 import itertools
@@ -21,13 +21,12 @@ from gemma_viz.edits import UNCHANGED
 from gemma_viz.engine import wire
 from gemma_viz.engine.cache import Cache
 from gemma_viz.engine.keys import CaptureKey, ModelKey, PatchKey, Request
+from gemma_viz.engine.ticket import LocalTicket
 from gemma_viz.errors import (
     Busy,
     Cancelled,
-    EditsError,
     EngineError,
     OutOfMemory,
-    SamplingError,
     TextError,
     TookTooLong,
 )
@@ -36,7 +35,7 @@ from gemma_viz.memory import give_back_memory, is_out_of_memory
 from gemma_viz.model import Model
 from gemma_viz.patching import Patch
 from gemma_viz.progress import Progress, reported_to
-from gemma_viz.service.metrics import REQUESTS, WAITING_SECONDS, WORK_SECONDS, EngineState
+from gemma_viz.service.metrics import REQUESTS, WORK_SECONDS, EngineState
 from gemma_viz.service.settings import Settings
 
 FUNCTIONS_IN = re.compile(r"gemma_viz\.(stages\.[a-z_]+|report)")
@@ -45,7 +44,7 @@ TOKENS_TOGETHER = 128  # of all of them: a longer pass takes as long as several
 CHARACTERS_TOGETHER = 8 * TOKENS_TOGETHER  # of one of them, which need not be cut into tokens to see that it is long
 EARLIER = 8  # captures that a new one may go on from
 IDLE_SECONDS = 600.0  # after which captures leave memory
-OWN_TURN_SECONDS = 0.1  # of long work, after which others are let in
+OWN_TURN_SECONDS = 0.1  # after which it is the others' turn
 
 Loader = Callable[[str, Progress], Model]
 
@@ -58,7 +57,7 @@ class Limits:
     capture_bytes, answer_bytes: what is remembered of each
     """
 
-    line: int = 100
+    line: int = 32
     seconds: float = 120.0
     capture_bytes: int = 512 << 20
     answer_bytes: int = 256 << 20
@@ -72,96 +71,6 @@ class Limits:
             capture_bytes=settings.capture_mib << 20,
             answer_bytes=settings.answer_mib << 20,
         )
-
-
-class LocalTicket:
-    """A request on its way, for the thread that waits for it; see `gemma_viz.engine.Ticket`."""
-
-    def __init__(self, request: Request, visitor: str, place: "Callable[[LocalTicket], int]"):
-        self.request = request
-        self.visitor = visitor
-        self.answers: list[Any] = []
-        self.what = ""
-        self._place = place
-        self._share_of_call = 0.0
-        self._submitted: float | None = time.monotonic()
-        self._error: Exception | None = None
-        self._over = threading.Event()
-
-    @property
-    def n_calls(self) -> int:
-        """Calls of the request."""
-        return len(self.request.calls)
-
-    @property
-    def next_call(self) -> tuple[Any, ...]:
-        """The arguments of the call that is not answered yet."""
-        return self.request.calls[len(self.answers)]
-
-    @property
-    def share(self) -> float:
-        """See `gemma_viz.engine.Ticket`."""
-        return (len(self.answers) + self._share_of_call) / max(1, self.n_calls)
-
-    @property
-    def ahead(self) -> int:
-        """See `gemma_viz.engine.Ticket`."""
-        return self._place(self)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether there is nothing to wait for any more."""
-        return self._over.is_set()
-
-    def wait(self, seconds: float | None = None) -> bool:
-        """See `gemma_viz.engine.Ticket`."""
-        return self._over.wait(seconds)
-
-    def result(self) -> list[Any]:
-        """See `gemma_viz.engine.Ticket`."""
-        self._over.wait()
-        if self._error:
-            raise self._error
-        return self.answers
-
-    def cancel(self) -> None:
-        """See `gemma_viz.engine.Ticket`."""
-        self.end(Cancelled("This was stopped."))
-
-    def begin(self) -> None:
-        """It is at work, for the first time or again."""
-        if self._submitted is not None:
-            WAITING_SECONDS.observe(time.monotonic() - self._submitted)
-            self._submitted = None
-
-    def report(self, share: float, what: str) -> None:
-        """Take note of how far the present call is."""
-        self._share_of_call, self.what = share, what
-
-    def take(self, answer: Any) -> None:
-        """The answer of the present call; with that of the last one it is over."""
-        self.answers.append(answer)
-        self._share_of_call, self.what = 0.0, ""
-        if len(self.answers) == self.n_calls:
-            self.end()
-
-    def end(self, error: Exception | None = None) -> None:
-        """Nothing more will come."""
-        if not self.is_over:
-            self._error = error
-            REQUESTS.labels(_outcome(error)).inc()
-            self._over.set()
-
-
-def _outcome(error: Exception | None) -> str:
-    """One of `metrics.OUTCOMES`. That a text cannot be run is an answer too."""
-    kinds: dict[str, tuple[type[Exception], ...]] = {
-        "cancelled": (Cancelled,),
-        "timed_out": (TookTooLong,),
-        "done": (TextError, EditsError, SamplingError),
-    }
-    found = (outcome for outcome, errors in kinds.items() if isinstance(error, errors))
-    return next(found, "failed") if error else "done"
 
 
 @dataclass
@@ -196,7 +105,8 @@ class LocalEngine:
         self._line: OrderedDict[str, LocalTicket] = OrderedDict()  # by visitor
         self._changed = threading.Condition()
         self._at_work: list[LocalTicket] = []  # the last one is called now, for the one before it
-        threading.Thread(target=self._work, daemon=True, name="gemma-viz-engine").start()
+        self._worker = threading.Thread(target=self._work, daemon=True, name="gemma-viz-engine")
+        self._worker.start()
 
     # Asked by visitors' threads
 
@@ -216,6 +126,8 @@ class LocalEngine:
         if ticket.is_over:
             return ticket
         with self._changed:
+            for other in [other for other, waiting in self._line.items() if waiting.is_over]:
+                del self._line[other]  # who has left keeps nobody out
             older = self._line.get(visitor)
             if older is None and len(self._line) >= self.limits.line:
                 REQUESTS.labels("busy").inc()
@@ -240,6 +152,21 @@ class LocalEngine:
             ready = tuple(name for name, loading in self._loadings.items() if loading.model)
             caches = {"captures": self._captures.state, "answers": self._answers.state}
             return EngineState(len(self._line), len(self._at_work), ready, caches)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its worker still takes requests."""
+        return self._worker.is_alive()
+
+    def model(self, name: str) -> Model:
+        """A model, waited for. Raises what keeps it from being loaded."""
+        loading = self.open(name)
+        while not loading.is_over:
+            time.sleep(0.05)
+        if loading.error:
+            raise loading.error
+        assert loading.model is not None
+        return loading.model
 
     # The worker's
 
@@ -271,11 +198,15 @@ class LocalEngine:
             return ticket
 
     def _turn(self, ticket: LocalTicket) -> None:
-        """One call of a ticket; with more to come it goes to the end of the line."""
+        """Some calls of a ticket, as many as a turn has time for; with more to come it goes to the end of the line."""
+        end = time.monotonic() + OWN_TURN_SECONDS
         self._answer_from_memory(ticket)
-        if not ticket.is_over:
+        while not ticket.is_over:
             ticket.begin()
             self._answer(ticket)
+            self._answer_from_memory(ticket)
+            if time.monotonic() > end:
+                break
         with self._changed:
             self._at_work.remove(ticket)
             if ticket.is_over:
@@ -330,25 +261,16 @@ class LocalEngine:
     def _resolved(self, argument: Any) -> Any:
         """What a key stands for; other arguments stand for themselves."""
         if isinstance(argument, ModelKey):
-            return self._model(argument.name)
+            return self.model(argument.name)
         if isinstance(argument, CaptureKey):
             return self._capture(argument)
         return argument
-
-    def _model(self, name: str) -> Model:
-        loading = self.open(name)
-        while not loading.is_over:
-            time.sleep(0.05)
-        if loading.error:
-            raise loading.error
-        assert loading.model is not None
-        return loading.model
 
     def _capture(self, key: CaptureKey) -> Capture:
         name = wire.digest(key)
         cap = self._captures.get(name)
         if cap is None:
-            model = self._model(key.model)
+            model = self.model(key.model)
             self._make_captures_together(model, key)
             cap = self._captures.get(name) or self._made(model, key)
             self._captures.put(name, cap, cap.nbytes)

@@ -7,16 +7,16 @@ from typing import Any
 import requests
 
 from gemma_viz.engine import wire
-from gemma_viz.engine.http import ANSWER, messages, route
+from gemma_viz.engine.http import ANSWER, BUSY, NO_REQUEST, OK, TOO_LARGE, messages, route
 from gemma_viz.engine.keys import Request
 from gemma_viz.errors import Busy, Cancelled, EngineError
 
-# By this header Ray Serve sends requests of one prompt to the replica that has seen it.
-ROUTE_HEADER = "serve_multiplexed_model_id"
+ROUTE_HEADER = "x-session-id"  # Ray Serve's name for what belongs together; a prompt in our case
 CONNECT_SECONDS = 5.0
-SILENCE_SECONDS = 300.0  # of a stream, after which it is given up
-PATIENCE_SECONDS = 60.0  # with servers that cannot be reached, or that died with a request
+SILENCE_SECONDS = 30.0  # of a server, which says something more often, after which it is given up
+PATIENCE_SECONDS = 120.0  # with servers that cannot be reached
 PAUSE_SECONDS = 0.5
+TRIES = 3  # with servers that die while they work on a request: it may be the reason
 
 
 class RemoteOpening:
@@ -37,6 +37,8 @@ class RemoteTicket:
         self._values: list[Any] = []
         self._error: Exception | None = None
         self._response: requests.Response | None = None
+        self._heard = time.monotonic()  # of a server, the last time
+        self._deaths = 0
         threading.Thread(target=self._ask, daemon=True, name="gemma-viz-request").start()
 
     def wait(self, seconds: float | None = None) -> bool:
@@ -63,33 +65,46 @@ class RemoteTicket:
             self._over.set()
 
     def _ask(self) -> None:
-        give_up = time.monotonic() + PATIENCE_SECONDS
         while not self._over.is_set():
             try:
                 self._ask_once()
-            except (requests.RequestException, wire.WireError, ConnectionError):
-                if time.monotonic() > give_up:
-                    self._end(error=EngineError("The model's server cannot be reached. Try again in a moment."))
-                self.what, self.share, self.ahead = "Looking for another server", 0.0, 0
-                self._over.wait(PAUSE_SECONDS)
+            except (requests.RequestException, wire.WireError, _Lost):
+                self._look_for_another()
             except Exception as error:  # it belongs to who waits
                 self._end(error=error)
+
+    def _look_for_another(self) -> None:
+        """After a moment, where there is any sense in it."""
+        if self._deaths == TRIES:
+            self._end(error=EngineError("The servers that worked on this ended in the middle. Try a shorter prompt."))
+        elif time.monotonic() - self._heard > PATIENCE_SECONDS:
+            self._end(error=EngineError("The model's server cannot be reached. Try again in a moment."))
+        self.what, self.share, self.ahead = "Looking for another server", 0.0, 0
+        self._over.wait(PAUSE_SECONDS)
 
     def _ask_once(self) -> None:
         timeouts = (CONNECT_SECONDS, SILENCE_SECONDS)
         with requests.post(self._url, self._body, headers=self._headers, stream=True, timeout=timeouts) as response:
             self._response = response
-            if response.status_code == 503:
-                raise Busy("The model is busy: too many people are waiting for it. Try again in a moment.")
-            response.raise_for_status()
-            for kind, *what in messages(response.iter_content(1 << 16)):
-                if kind == "progress":
-                    self.share, self.what, self.ahead = what
-                elif kind == "answer":
-                    return self._end(values=what[0])
-                else:
-                    return self._end(error=what[0])
-        raise ConnectionError("The stream ended before the answer.")
+            _check(response.status_code)
+            try:
+                self._listen(response)
+            except (requests.RequestException, wire.WireError, _Lost):
+                self._deaths += 1
+                raise
+
+    def _listen(self, response: requests.Response) -> None:
+        for kind, *what in messages(response.iter_content(1 << 16)):
+            self._heard = time.monotonic()
+            if self._over.is_set():  # it was cancelled before there was a response to close
+                return
+            if kind == "progress":
+                self.share, self.what, self.ahead = what
+            elif kind == "answer":
+                return self._end(values=what[0])
+            else:
+                return self._end(error=what[0])
+        raise _Lost("The stream ended before the answer.")
 
 
 class RemoteEngine:
@@ -105,3 +120,17 @@ class RemoteEngine:
     def submit(self, request: Request, visitor: str) -> RemoteTicket:
         """See `gemma_viz.engine.Engine`. That it is busy is said by the ticket."""
         return RemoteTicket(self.url, request, visitor)
+
+
+class _Lost(Exception):
+    """A server ended, or is not there yet."""
+
+
+def _check(status: int) -> None:
+    """Raises Busy, EngineError for what no server will answer, _Lost for what another one may."""
+    if status == BUSY:
+        raise Busy("The model is busy: too many people are waiting for it. Try again in a moment.")
+    if status in (NO_REQUEST, TOO_LARGE):
+        raise EngineError("The model's server does not understand this app. They have to be of the same version.")
+    if status != OK:  # Ray Serve says 404 before it knows its replicas, and 503 or 500 where one has just died
+        raise _Lost(f"The server answered with {status}.")

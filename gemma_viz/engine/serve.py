@@ -1,66 +1,79 @@
-"""The engine on Ray Serve: replicas of a local engine, each with its own model in memory.
+"""The engine on Ray Serve: replicas of a local engine, each with the default model in memory.
 
-Requests about one prompt go to the replica that has its capture (Ray Serve's multiplexing, with a prompt's name in the
-place of a model's). A replica that dies loses nothing: another one makes the capture again.
+All requests about one prompt go to one replica, which has its captures: Ray Serve's ring of hashes says to which. When
+a replica dies, only its prompts go to others, which make the captures again.
 """
 
-import argparse
 import os
+import secrets
+import signal
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any, NoReturn
 
-from fastapi import FastAPI
-from fastapi import Request as HttpRequest
-from ray import serve
-from starlette.responses import Response
+from gemma_viz.errors import EngineError
+from gemma_viz.service.settings import settings
 
-from gemma_viz.checkpoints import offered_models
-from gemma_viz.engine.http import ANSWER, answered
-from gemma_viz.engine.local import Limits, LocalEngine
-
-PROMPTS_PER_REPLICA = 256  # whose place is remembered
 NAME = "gemma-viz"
-
-_api = FastAPI()
-
-
-@serve.deployment(max_ongoing_requests=64, max_queued_requests=256, health_check_period_s=5)
-@serve.ingress(_api)
-class Replica:
-    """One local engine, with the first of the offered models in memory before it takes requests."""
-
-    def __init__(self, limits: Limits):
-        self.engine = LocalEngine(limits)
-        self.engine.open(offered_models()[0])
-
-    @serve.multiplexed(max_num_models_per_replica=PROMPTS_PER_REPLICA)
-    async def take(self, route: str) -> str:
-        """Take note, for Ray Serve, that a prompt is here."""
-        return route
-
-    @_api.post(ANSWER)
-    async def answer(self, http: HttpRequest) -> Response:
-        """See `gemma_viz.engine.http.answered`."""
-        if route := serve.get_multiplexed_model_id():
-            await self.take(route)
-        return await answered(self.engine, await http.body())
+LOCAL = "local"  # Ray's word for a cluster of its own on this machine
+SHARED_MEMORY = 256 << 20  # bytes, through which large answers go from a replica to the proxy
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Start Ray Serve on this machine, or in the cluster that RAY_ADDRESS names, and stay."""
-    parser = argparse.ArgumentParser(prog="gemma-viz serve", description=main.__doc__)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--replicas", type=int, nargs=2, default=(1, 4), metavar=("FEWEST", "MOST"))
-    parser.add_argument("--gpus", type=float, default=0.0, help="of each replica")
-    options = parser.parse_args(arguments)
-    fewest, most = options.replicas
-    serve.start(http_options={"host": options.host, "port": options.port})
-    deployment = Replica.options(  # type: ignore[attr-defined]
-        autoscaling_config={"min_replicas": fewest, "max_replicas": most, "target_ongoing_requests": 4},
-        ray_actor_options={"num_cpus": 1, "num_gpus": options.gpus, "runtime_env": {"env_vars": _environment()}},
-    )
-    serve.run(deployment.bind(Limits()), name=NAME, blocking=True)
+def run(
+    host: str, port: int, replicas: tuple[int, int], cpus: float, gpus: float, report: Callable[[str], None]
+) -> None:
+    """Serve the engine until the process is told to stop.
+
+    Starts Ray on this machine, or joins the cluster that `$RAY_ADDRESS` names. Raises EngineError where Ray is not
+    installed, the port is taken or the default model cannot be loaded.
+
+    replicas: how many there are at least and at most; cpus, gpus: what each of them takes of its machine
+    report: is told when the engine answers
+    """
+    if find_spec("ray") is None:
+        raise EngineError(
+            "This needs Ray Serve, which is not installed here. In the project's folder: pip install '.[serve]'."
+        )
+    settings()  # what is wrong with them is said here, not by replicas
+    _start_ray(os.environ.get("RAY_ADDRESS", LOCAL))
+    from ray import serve
+
+    from gemma_viz.engine import replica
+
+    try:
+        serve.start(http_options={"host": host, "port": port}, logging_config=replica.QUIET)
+        serve.run(replica.replicas(*replicas, cpus, gpus), name=NAME)
+        report(f"Gemma Viz's engine: http://{host}:{port}")
+        while True:
+            signal.pause()
+    except RuntimeError as error:
+        last = str(error).splitlines()[-1]
+        raise EngineError(f"The engine could not be started. The lines above say why; the last one: {last}") from error
+    finally:
+        serve.delete(NAME)
+        _stop_ray()
 
 
-def _environment() -> dict[str, str]:
-    """What replicas are told: our own settings."""
-    return {name: value for name, value in os.environ.items() if name.startswith("GEMMA_VIZ_")}
+def _start_ray(address: str) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # or it would report to its makers
+    options: dict[str, Any] = {}
+    if address == LOCAL:
+        # Ray listens on all of the machine's addresses, and runs what it is sent: now only by who has the token.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        options = {"include_dashboard": False, "object_store_memory": SHARED_MEMORY}
+    import ray  # not before the environment is set, which it reads at once
+
+    ray.init(address, logging_level="warning", **options)
+    for told_to_stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(told_to_stop, _end)
+
+
+def _stop_ray() -> None:
+    import ray
+
+    ray.shutdown()
+
+
+def _end(*_: object) -> NoReturn:
+    raise SystemExit

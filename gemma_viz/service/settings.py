@@ -1,7 +1,8 @@
 """The settings of a hosted instance, from environment variables.
 
 Those of models are read where models are loaded: `GEMMA_VIZ_MODELS` and `GEMMA_VIZ_MAX_TOKENS` in `checkpoints.py`,
-`GEMMA_VIZ_CACHE` in `embedded.py`. The sizes of uploads and messages are Streamlit's: `.streamlit/config.toml`.
+`GEMMA_VIZ_DEVICE` in `placement.py`, `GEMMA_VIZ_CACHE` in `embedded.py`. The sizes of uploads and messages are
+Streamlit's: `.streamlit/config.toml`.
 """
 
 import os
@@ -39,7 +40,7 @@ class Settings:
     login: bool = False
     log_text: bool = False
     engine: str = ""
-    line: int = 100
+    line: int = 32
     seconds: float = 120.0
     capture_mib: int = 512
     answer_mib: int = 256

@@ -71,12 +71,13 @@ class HeadPlace:
 def layer_heads(cap: Capture, layer: int) -> LayerHeads:
     """What there is to see of a layer's heads, a band of queries at a time and only the keys they see.
 
-    The patterns grow with tokens squared, so they are made where the model is.
+    The patterns grow with tokens squared, so they are made where the layer is.
     """
-    values, n = cap.attention(layer).moved_to(cap.model.device), len(cap)
+    device, n = cap.model.device_of(layer), len(cap)
+    values = cap.attention(layer).moved_to(device)
     cell = cell_size(n)
     side = -(-n // cell)
-    maps = torch.zeros(len(values.rot_q), side, side, device=cap.model.device)
+    maps = torch.zeros(len(values.rot_q), side, side, device=device)
 
     def drawn() -> Iterator[Band]:
         for queries, left, band in bands(values, cell):
@@ -85,7 +86,7 @@ def layer_heads(cap: Capture, layer: int) -> LayerHeads:
             maps[:, rows : rows + pooled.shape[1], columns : columns + pooled.shape[2]] = pooled
             yield queries, left, band
 
-    measured = measures(drawn(), cap.token_ids.to(cap.model.device))
+    measured = measures(drawn(), cap.token_ids.to(device))
     return LayerHeads((maps * 255).round().to(torch.uint8).cpu().numpy(), measured)
 
 

@@ -126,5 +126,5 @@ def _run(cap: Capture, layer: int, x: Tensor, activation: Activation | None = No
         edits = replace(edits, activation=activation)
     run = Run(("gate", "up", "act", "mlp_projected"), edits)
     with running(run):
-        cap.model.hf.model.layers[layer].mlp(x[None].to(cap.model.embedding))
+        cap.model.hf.model.layers[layer].mlp(x[None].to(cap.model.device_of(layer), cap.model.dtype))
     return {name: value[0].float().cpu() for (name, _), value in run.values.items()}

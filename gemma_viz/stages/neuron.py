@@ -88,7 +88,8 @@ def reads(model: Model, layer: int, neuron: int, k: int = 8) -> Reads:
     module, spec = model.hf.model.layers[layer], model.spec
     weight = norm_before_mlp(module, spec).weight.detach().float()
     rows = torch.stack([module.mlp.gate_proj.weight[neuron], module.mlp.up_proj.weight[neuron]]).detach().float()
-    products = _with_all_rows(model.embedding, rows * (1 + weight))  # [2, vocab_size]
+    directions = (rows * (1 + weight)).to(model.device)
+    products = _with_all_rows(model.embedding, directions)  # [2, vocab_size]
     mean_square = (model.row_norms * spec.embedding_scale).pow(2) / spec.d_model
     gate, up = products * spec.embedding_scale * (mean_square + spec.norm_eps).rsqrt()
     return Reads(extremes(model, gate, k), extremes(model, up, k))

@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, TypeVar, cast
 
 import streamlit as st
@@ -88,9 +89,12 @@ class Run:
         return self.about.rules
 
 
-@st.cache_resource(show_spinner=False)
+@cache
 def engine() -> Engine:
-    """The engine, shared between visitors: of this process, or where the operator's settings say."""
+    """The engine, shared between visitors: of this process, or where the operator's settings say.
+
+    Not in Streamlit's cache, which any visitor's browser may ask to clear.
+    """
     address = settings().engine
     return RemoteEngine(address) if address else LocalEngine(Limits.of(settings()))
 

@@ -9,7 +9,8 @@ import pytest
 import gemma_viz as gv
 from gemma_viz.engine import wire
 from gemma_viz.engine.keys import CaptureKey, Request
-from gemma_viz.engine.local import Limits, LocalEngine, LocalTicket
+from gemma_viz.engine.local import Limits, LocalEngine
+from gemma_viz.engine.ticket import LocalTicket
 from gemma_viz.stages import overview
 
 NAME = "tiny"

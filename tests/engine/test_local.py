@@ -12,7 +12,7 @@ import gemma_viz as gv
 from gemma_viz import model as model_module
 from gemma_viz.engine import wire
 from gemma_viz.engine.keys import CaptureKey, ModelKey, PatchKey, Request
-from gemma_viz.engine.local import Limits, LocalEngine
+from gemma_viz.engine.local import OWN_TURN_SECONDS, Limits, LocalEngine
 from gemma_viz.errors import Busy, Cancelled, EngineError, OutOfMemory, TookTooLong, TooManyTokens
 from gemma_viz.patching import Patch
 from gemma_viz.stages import heads, output
@@ -126,8 +126,10 @@ def test_a_full_line_is_busy_and_goes_on(gate: Gate, stage: Put) -> None:
     waiting = [engine.submit(asked("text_of", text), text) for text in "bc"]
     with pytest.raises(Busy, match="busy"):
         engine.submit(asked("text_of", "d"), "d")
+    waiting[0].cancel()
+    waiting[0] = engine.submit(asked("text_of", "d"), "d")  # who has left keeps nobody out
     gate.opened.set()
-    assert [answer(ticket) for ticket in (at_work, *waiting)] == [["a"], ["b"], ["c"]]
+    assert [answer(ticket) for ticket in (at_work, *waiting)] == [["a"], ["d"], ["c"]]
     assert answer(engine.submit(asked("text_of", "d"), "d")) == ["d"]
 
 
@@ -152,6 +154,7 @@ def test_who_asks_for_much_takes_turns_with_the_others(gate: Gate, stage: Put) -
 
     def noted(cap: gv.Capture) -> int:
         order.append(cap.text)
+        time.sleep(2 * OWN_TURN_SECONDS)
         return len(order)
 
     stage(noted)
@@ -253,7 +256,7 @@ def test_what_does_not_fit_is_refused_before_it_is_run(gate: Gate, monkeypatch: 
     request = Request(STAGES + "described:described", ((CaptureKey(NAME, "the red cat"),),))
     with monkeypatch.context() as no_memory:
         no_memory.setattr(model_module, "free_bytes", lambda device: 1000)
-        with pytest.raises(OutOfMemory, match=r"tokens need some .* free on the cpu"):
+        with pytest.raises(OutOfMemory, match=rf"tokens need some .* free on the {gate.model.device.type}"):
             answer(engine.submit(request, "a"))
     assert answer(engine.submit(request, "a"))
 
@@ -315,3 +318,15 @@ def test_a_model_that_could_not_be_had_is_tried_again(gate: Gate) -> None:
         answer(engine.submit(request, "a"))
     assert answer(engine.submit(request, "a"))
     assert engine.state.models == (NAME,)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_engine_whose_worker_has_ended_says_so(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(ticket: object) -> None:
+        raise SystemExit
+
+    assert engine.is_alive
+    monkeypatch.setattr(engine, "_turn", end)
+    engine.submit(asked("overview", "it"), "a")
+    engine._worker.join(PATIENCE)
+    assert not engine.is_alive

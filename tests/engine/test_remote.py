@@ -9,9 +9,13 @@ from contextlib import contextmanager
 import pytest
 import requests
 import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+from starlette.routing import Route
 
 import gemma_viz as gv
-from gemma_viz.engine import Engine, wire
+from gemma_viz.engine import Engine, http, remote, wire
 from gemma_viz.engine.http import ANSWER, application, frame, messages, route
 from gemma_viz.engine.keys import CaptureKey, ModelKey, Request
 from gemma_viz.engine.local import LocalEngine
@@ -30,8 +34,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(engine: Engine, port: int) -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(application(engine), port=port, log_level="error"))
+def serving(what: Engine | Starlette, port: int) -> Iterator[str]:
+    app = what if isinstance(what, Starlette) else application(what)
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
@@ -121,6 +126,64 @@ def test_a_request_whose_server_died_is_answered_by_the_next_one(gate: Gate, sta
     other.opened.set()
     with serving(other.engine(), port):
         assert answer(ticket) == ["it"]
+    gate.opened.set()
+
+
+def saying(*responses: Response) -> tuple[Starlette, list[HttpRequest]]:
+    """A server that says these one after the other, then the last one for ever, and what it was asked."""
+    asked_for: list[HttpRequest] = []
+
+    async def answer(asking: HttpRequest) -> Response:
+        asked_for.append(asking)
+        return responses[min(len(asked_for), len(responses)) - 1]
+
+    return Starlette(routes=[Route(ANSWER, answer, methods=["POST"])]), asked_for
+
+
+def test_servers_that_are_not_there_yet_are_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "PAUSE_SECONDS", 0.01)
+    app, asked_for = saying(Response(status_code=404), Response(status_code=503), Response(frame(("answer", [1]))))
+    with serving(app, free_port()) as url:
+        assert answer(RemoteEngine(url).submit(asked("overview", "it"), "a")) == [1]
+    assert len(asked_for) == 3
+    assert len({asking.headers[remote.ROUTE_HEADER] for asking in asked_for}) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "says"),
+    [(429, Busy, "busy"), (400, EngineError, "same version"), (413, EngineError, "same version")],
+)
+def test_a_request_that_is_refused_is_not_asked_again(status: int, error: type[EngineError], says: str) -> None:
+    app, asked_for = saying(Response(status_code=status))
+    with serving(app, free_port()) as url, pytest.raises(error, match=says):
+        answer(RemoteEngine(url).submit(asked("overview", "it"), "a"))
+    assert len(asked_for) == 1
+
+
+def test_a_request_that_ends_its_servers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "PAUSE_SECONDS", 0.01)
+    app, asked_for = saying(Response(frame(("progress", 0.5, "", 0))))
+    with serving(app, free_port()) as url, pytest.raises(EngineError, match="ended in the middle"):
+        answer(RemoteEngine(url).submit(asked("overview", "it"), "a"))
+    assert len(asked_for) == remote.TRIES
+
+
+def test_servers_that_do_not_come_are_given_up_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "PATIENCE_SECONDS", 0.5)
+    ticket = RemoteEngine(f"http://127.0.0.1:{free_port()}").submit(asked("overview", "it"), "a")
+    with pytest.raises(EngineError, match="cannot be reached"):
+        answer(ticket)
+
+
+def test_a_server_shows_signs_of_life_when_there_is_nothing_new(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "SIGN_OF_LIFE_SECONDS", 0.2)
+    body = wire.encode(("a", asked("overview", "it")))
+    with (
+        serving(gate.engine(), free_port()) as url,
+        requests.post(url + ANSWER, body, stream=True, timeout=PATIENCE) as response,
+    ):
+        said = [message for message, _ in zip(messages(response.iter_content(1 << 16)), range(4), strict=False)]
+    assert said[1:] == said[:1] * 3
     gate.opened.set()
 
 

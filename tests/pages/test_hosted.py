@@ -168,7 +168,7 @@ def test_a_link_cannot_name_a_model_that_is_not_offered(
 ) -> None:
     loaded: list[str] = []
     load = local.load
-    live.engine.clear()
+    live.engine.cache_clear()
     monkeypatch.setattr(local, "load", lambda name, **options: loaded.append(name) or load(name, **options))
     app = open_page("pages/11_Compare.py", model=name, against="model", other_model=name)
     assert not app.exception
