@@ -5,11 +5,11 @@ import streamlit as st
 
 from gemma_viz.figures import output as draw
 from gemma_viz.stages import around
-from gemma_viz.stages.flow import Flow, depths, embedded_rms, expected, flow, guesses, layer_flow
+from gemma_viz.stages.flow import Flow, Likeliest, depths, embedded_rms, flow, layer_flow, read_out
 from gemma_viz.stages.overview import Overview, overview
 from gemma_viz.tokens import visible
 from gemma_viz.ui import blocks, live, panels, words, words_flow
-from gemma_viz.ui.living_picture import Likeliest, living_picture
+from gemma_viz.ui.living_picture import living_picture
 from gemma_viz.ui.page import Page, end_page, start_page
 from gemma_viz.ui.walk_document import walk_document
 
@@ -18,28 +18,27 @@ TOKENS_SHOWN = 24  # of a long text, in the picture
 
 def whole_pass(page: Page, about: Overview) -> None:
     """The picture, and its numbers."""
-    run, labels = page.run, page.labels
+    run = page.run
     shown = around(page.position, len(run), TOKENS_SHOWN)
     layers = live.values_by_layer(layer_flow, run, "Following the streams")
     values = flow(live.values(embedded_rms, run), layers, shown)
-    following = live.values(expected, run, shown)
-    early = live.values(guesses, run, page.position)
-    next_labels = [visible(text) for text in following.texts]
-    guessed = {
-        depth: (visible(text), float(probability))
-        for depth, text, probability in zip(depths(len(layers)), early.texts, early.probabilities, strict=True)
-    }
+    outcome = live.values(read_out, run, shown, page.position)
+    early = dict(zip(depths(len(layers)), _labelled(outcome.early), strict=True))
     living_picture(
         page,
         values,
-        [Likeliest(*likely) for likely in zip(next_labels, following.probabilities.tolist(), strict=True)],
-        {depth: Likeliest(*guess) for depth, guess in guessed.items()},
-        words_flow.told(values, about, labels, guessed, visible(about.top.texts[0])),
+        _labelled(outcome.following),
+        early,
+        words_flow.told(values, about, page.labels, early, visible(about.top.texts[0])),
         page.choose_token,
         key="living",
     )
     with st.expander("The numbers of this picture, as a table"):
         _table(page, values)
+
+
+def _labelled(likeliest: Likeliest) -> list[tuple[str, float]]:
+    return list(zip(map(visible, likeliest.texts), likeliest.probabilities.tolist(), strict=True))
 
 
 def _table(page: Page, values: Flow) -> None:
@@ -68,8 +67,8 @@ page = start_page(
     "Overview",
     "A language model reads a text and says how likely each token of its vocabulary is to come next. Below your prompt "
     "flows through the real model, from top to bottom: each token is a stream of numbers, and every layer adds to it, "
-    "first what **attention** reads from other tokens, then what the **MLP** makes of the token alone. Press Play, or "
-    "open any part.",
+    "first what **attention** reads from other tokens, then what the **MLP** makes of the token alone. Press Play, "
+    "point at a bar of attention to see what it reads, or open any part.",
 )
 values = live.values(overview, page.run, page.position)
 whole_pass(page, values)

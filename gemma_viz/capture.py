@@ -469,6 +469,12 @@ class Capture:
         """
         return self._replay(self._layer(layer), ("resid_post",))["resid_post"]
 
+    def normed_stream_at(self, position: int) -> Tensor:
+        """As `stream_at`, after the final norm: what the "logit lens" hands to the output projection."""
+        with running(self._run()):
+            normed: Tensor = self.model.hf.model.norm(self._stream_at(position))
+        return normed.float().cpu()
+
     def final_norm(self) -> Tensor:
         """The stream after the last norm, what the output projection reads: float32 [position, d_model]."""
         return _plain(self._final_norm(slice(None)))
@@ -577,15 +583,13 @@ class Capture:
         with running(self._run()):
             return rank(self._unembed, self.model.hf.model.norm(stream)[0], targets, k)
 
-    def lens(self, position: int, target: int, k: int = 10, depths: Sequence[int] | None = None) -> Ranking:
+    def lens(self, position: int, target: int, k: int = 10) -> Ranking:
         """The "logit lens" for one position: `ranking` at every depth, from what enters the first layer to the last.
 
-        target: the id of a token of interest; depths: after how many layers, None for all from 0 to n_layers. They are
-        the rows of the result.
+        target: the id of a token of interest. The rows of the result are n_layers + 1 depths.
         Source: nostalgebraist, interpreting GPT: the logit lens (2020).
         """
         rows = self._stream_at(position)
-        rows = rows if depths is None else rows[list(depths)]
         with running(self._run()):
             normed = self.model.hf.model.norm(rows)
             return rank(self._unembed, normed, torch.full((len(rows),), target), k)

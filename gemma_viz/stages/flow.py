@@ -54,7 +54,7 @@ class Flow:
 
 
 @dataclass(frozen=True)
-class Expected:
+class Likeliest:
     """The likeliest token to come next, read off some streams.
 
     texts: tuple of str; probabilities: float32, of the whole vocabulary
@@ -62,6 +62,18 @@ class Expected:
 
     texts: tuple[str, ...]
     probabilities: Floats
+
+
+@dataclass(frozen=True)
+class ReadOut:
+    """What the output makes of streams.
+
+    following: after each of some neighbouring tokens
+    early: of one token's stream after so many layers as `depths` names: the logit lens
+    """
+
+    following: Likeliest
+    early: Likeliest
 
 
 def embedded_rms(cap: Capture) -> Floats:
@@ -97,22 +109,21 @@ def flow(embedded: Floats, layers: Sequence[LayerFlow], shown: range) -> Flow:
     )
 
 
-def expected(cap: Capture, shown: range) -> Expected:
-    """What is likeliest to come after each of some tokens."""
-    probabilities, ids = cap.logits(shown).softmax(-1).max(-1)
-    return Expected(tuple(map(cap.model.token_text, ids.tolist())), to_numpy(probabilities))
-
-
 def depths(n_layers: int) -> tuple[int, ...]:
     """Numbers of layers, evenly spread, after which a stream is read out before the end."""
     return tuple(sorted({round(n_layers * part / (DEPTHS + 1)) for part in range(1, DEPTHS + 1)} - {0, n_layers}))
 
 
-def guesses(cap: Capture, position: int) -> Expected:
-    """What the output would make of one token's stream after so many layers as `depths` names: the logit lens."""
-    ranking = cap.lens(position, target=0, k=1, depths=depths(cap.model.spec.n_layers))
-    ids = ranking.ids[:, 0].tolist()
-    return Expected(tuple(map(cap.model.token_text, ids)), to_numpy(ranking.probabilities[:, 0]))
+def read_out(cap: Capture, shown: range, position: int) -> ReadOut:
+    """What the output makes of the streams of some tokens, and of one of them on its way.
+
+    In one product with the table of all tokens, which for so few streams takes longer to read than to multiply.
+    """
+    on_the_way = cap.normed_stream_at(position)[list(depths(cap.model.spec.n_layers))]
+    logits = cap.unembed(torch.cat([cap.final_norm()[shown.start : shown.stop], on_the_way]))
+    probabilities, ids = logits.softmax(-1).max(-1)
+    texts, shares, n = tuple(map(cap.model.token_text, ids.tolist())), to_numpy(probabilities), len(shown)
+    return ReadOut(Likeliest(texts[:n], shares[:n]), Likeliest(texts[n:], shares[n:]))
 
 
 def _strongest(pattern: Tensor, left: int) -> tuple[Tensor, Tensor]:

@@ -31,9 +31,13 @@ export default function ({ data, parentElement, setTriggerValue }) {
 function unpacked(data) {
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
   const floats = (text) => new Float32Array(bytes(text));
+  const rms = floats(data.rms);
+  const sizes = rms.filter((one) => Number.isFinite(one) && one > 0);
   return {
     ...data,
-    rms: floats(data.rms),
+    rms,
+    smallest: Math.min(...sizes),
+    largest: Math.max(...sizes),
     attention: floats(data.attention),
     mlp: floats(data.mlp),
     read: new Int32Array(bytes(data.read)),
@@ -105,7 +109,7 @@ function layOut(root, state) {
 }
 
 function build(root, board, state) {
-  const focused = board.contains(document.activeElement) || board.getRootNode().activeElement?.closest?.(".board");
+  const focused = board.contains(board.getRootNode().activeElement);
   const rows = Array.from({ length: lastRow(state) + 1 }, (_, row) => heightOf(state, row));
   board.style.gridTemplateRows = rows.map((height) => `${height}px`).join(" ");
   board.style.setProperty("--tokens", state.n);
@@ -117,20 +121,26 @@ function build(root, board, state) {
   makeTabStop(board, stop);
   if (focused) stop.focus({ preventScroll: true });
   root.querySelector(".place").max = lastRow(state);
-  legend(root, state);
 }
+
+const LABELS = {
+  text: ["Tokens", "Tokenization"],
+  embedding: ["Embedding", "Embedding"],
+  attention: ["attention", "Attention"],
+  mlp: ["MLP", "MLP"],
+  norm: ["Final norm", "Output"],
+  output: ["Next token", "Output"],
+};
 
 function rowLabels(state, row) {
   const kind = kindOf(state, row);
   const layer = layerOf(row);
-  if (kind === "attention")
-    return [
-      cell(state, row, -2, "layer", part("", state.wide ? `Layer ${layer}` : layer), `layer ${layer}, opens Transformer layer`),
-      cell(state, row, -1, kind, part("", "attention"), `layer ${layer}, opens Attention`),
-    ];
-  const name = { text: "Tokens", embedding: "Embedding", mlp: "MLP", norm: "Final norm", output: "Next token" }[kind];
-  const opens = { text: "Tokenization", embedding: "Embedding", mlp: "MLP", norm: "Output", output: "Output" }[kind];
-  return [cell(state, row, -1, kind, part("", name), `${rowName(state, row)}, opens ${opens}`)];
+  const [name, page] = LABELS[kind];
+  const ofLayer = layerFor(kind, row) < 0 ? "" : ` of layer ${layer}`;
+  const label = cell(state, row, -1, kind, part("", name), `${name}${ofLayer}, opens ${page}`);
+  if (kind !== "attention") return [label];
+  const number = part("", state.wide ? `Layer ${layer}` : layer);
+  return [cell(state, row, -2, "layer", number, `Layer ${layer}, opens Transformer layer`), label];
 }
 
 function columnCells(state, row) {
@@ -138,7 +148,7 @@ function columnCells(state, row) {
     const token = state.tokens[state.from + column];
     const kind = kindOf(state, row);
     const place = `token ${positionAt(state, column)} ${token.text}`;
-    const here = cell(state, row, column, kind, ...inside(state, row, kind, token), `${place}, ${told(state, row, column)}`);
+    const here = cell(state, row, column, kind, inside(kind, token), `${place}, ${told(state, row, column)}`);
     if (kind === "text") here.classList.toggle("special", token.special);
     here.style.setProperty("--colour", token.colour);
     here.classList.toggle("selected", positionAt(state, column) === state.selected);
@@ -146,13 +156,12 @@ function columnCells(state, row) {
   });
 }
 
-function inside(state, row, kind, token) {
-  if (kind === "text") return [part("word", token.text)];
-  if (kind !== "output") return [part("", "")];
+function inside(kind, token) {
+  if (kind !== "output") return part("word", kind === "text" ? token.text : "");
   const next = part("next", "");
   next.style.setProperty("--share", `${Math.round(100 * token.next.share)}%`);
   next.append(part("word", token.next.text), part("percent", token.next.percent));
-  return [next];
+  return next;
 }
 
 // What a cell says when it is looked at.
@@ -178,7 +187,8 @@ function cell(state, row, column, kind, content, title) {
   element.title = title;
   element.setAttribute("aria-label", title);
   element.style.gridRow = kind === "layer" ? `${row + 1} / span 2` : row + 1;
-  element.style.gridColumn = column >= 0 ? column + 3 : kind === "layer" ? 1 : /attention|mlp/.test(kind) ? 2 : "1 / span 2";
+  const under = { layer: 1, attention: 2, mlp: 2 }[kind] ?? "1 / span 2";
+  element.style.gridColumn = column >= 0 ? column + 3 : under;
   if (!chooses) element.href = address(state, kind, layerFor(kind, row), positionFor(state, column));
   element.append(content);
   return element;
@@ -198,11 +208,11 @@ function address(state, kind, layer, position) {
 
 function guesses(state) {
   const head = part("guess", "so far it would say");
-  head.title = `What the output would make of the selected token’s stream before its last layer (logit lens)`;
+  head.title = "What the output would make of the selected token’s stream before its last layer (logit lens)";
   head.style.gridRow = 2;
   return [
     head,
-    ...Object.entries(state.guesses).map(([depth, { text, percent }]) => {
+    ...Object.entries(state.early).map(([depth, { text, percent }]) => {
       const guess = part("guess", "");
       guess.style.gridRow = `${2 * depth + 1} / span 2`;
       guess.title = `after ${depth} layers: ${text}, ${percent}`;
@@ -213,121 +223,6 @@ function guesses(state) {
     element.setAttribute("aria-hidden", "true"); // the sentences say it
     return element;
   });
-}
-
-// Lines
-
-function draw(root, board, state) {
-  const first = board.querySelector('[data-row="1"][data-column="0"]');
-  state.left = first.offsetLeft;
-  state.width = first.offsetWidth;
-  state.scale = scaleOf(state);
-  const height = topOf(state, lastRow(state) + 1);
-  const svg = root.querySelector("svg");
-  svg.setAttribute("width", board.clientWidth);
-  svg.setAttribute("height", height);
-  const columns = Array.from({ length: state.n }, (_, column) => column);
-  svg.querySelector(".stems").replaceChildren(...columns.map((column) => stem(state, column)));
-  svg.querySelector(".updates").replaceChildren(...columns.flatMap((column) => updates(state, column)));
-  for (const bar of root.querySelectorAll(".sample")) bar.style.width = `${lengthOf(Number(bar.dataset.ratio)) * roomOf(state)}px`;
-}
-
-const middleOf = (state, column) => state.left + (column + 0.5) * state.width;
-const thickest = (state) => Math.min(STEM.thick, state.width * 0.26);
-const roomOf = (state) => Math.min(state.width, 300) / 2 - thickest(state) / 2 - 2;
-
-// From the RMS of a stream to the width of its line, in equal steps for equal factors.
-function scaleOf(state) {
-  const sizes = state.rms.filter((rms) => Number.isFinite(rms) && rms > 0);
-  const low = Math.min(...sizes);
-  const high = Math.max(...sizes);
-  const share = (rms) => (high > low ? Math.log(rms / low) / Math.log(high / low) : 0.5);
-  return (rms) => (rms > 0 && Number.isFinite(rms) ? STEM.thin + share(rms) * (thickest(state) - STEM.thin) : STEM.thin);
-}
-
-function stem(state, column) {
-  const x = middleOf(state, column);
-  const last = lastRow(state);
-  const edges = [[topOf(state, 1) - 4, STEM.thin], [topOf(state, 2), state.scale(rmsAt(state, 0, column))]];
-  for (let row = 2; row < last - 1; row++) edges.push([topOf(state, row + 1) - 2, state.scale(rmsAt(state, row - 1, column))]);
-  edges.push([topOf(state, last), STEM.thin * 2], [topOf(state, last) + 3, STEM.thin * 2]);
-  const side = (sign, points) => points.map(([y, width]) => `${x + (sign * width) / 2},${y}`);
-  const shape = svgPart("polygon", { points: [...side(-1, edges), ...side(1, edges.reverse())].join(" ") });
-  shape.style.setProperty("--colour", state.tokens[state.from + column].colour);
-  shape.classList.toggle("selected", positionAt(state, column) === state.selected);
-  return shape;
-}
-
-// Attention comes from the left, where the tokens are that it reads; the MLP from the right.
-function updates(state, column) {
-  const bars = [];
-  for (let row = 2; row <= lastRow(state) - 2; row++) {
-    const kind = kindOf(state, row);
-    const length = lengthOf(ratioAt(state, kind, layerOf(row), column)) * roomOf(state);
-    if (length < 0.2) continue;
-    const edge = state.scale(rmsAt(state, row - 1, column)) / 2;
-    const x = middleOf(state, column) + (kind === "attention" ? -edge - length : edge);
-    const height = heightOf(state, row);
-    const bar = svgPart("rect", { x, y: topOf(state, row) + 2, width: length, height: height - 4, rx: 2 });
-    bar.dataset.row = row;
-    bar.style.fill = state.colours[kind];
-    bar.classList.toggle("selected", positionAt(state, column) === state.selected);
-    bars.push(bar);
-  }
-  return bars;
-}
-
-// Where a token's attention in a layer takes from: lines from the streams that it reads, as wide as their weight. Those
-// of tokens that are not shown come from the edge.
-function reads(state, layer, column) {
-  const row = 2 + 2 * layer;
-  const y = topOf(state, row) + heightOf(state, row) / 2;
-  const tip = (lengthOf(ratioAt(state, "attention", layer, column)) * roomOf(state)) / 2;
-  const first = placeIn(state, layer, column) * READ;
-  return Array.from({ length: READ }, (_, rank) => {
-    const weight = state.weights[first + rank];
-    const source = state.read[first + rank] - positionAt(state, 0);
-    if (!(weight >= FAINTEST) || source === column) return null;
-    const from = source < 0 ? state.left - 4 : middleOf(state, Math.min(source, state.n - 1));
-    const to = middleOf(state, column) + (source < column ? -tip : tip);
-    const above = y - 22 - 6 * rank;
-    const line = svgPart("path", { d: `M${from},${y - 4} C${from},${above} ${to},${above} ${to},${y}` });
-    line.style.stroke = state.colours.attention;
-    line.style.strokeWidth = 1.5 + 5 * weight;
-    return line;
-  }).filter(Boolean);
-}
-
-function svgPart(name, attributes) {
-  const element = document.createElementNS(SVG, name);
-  for (const [attribute, value] of Object.entries(attributes)) element.setAttribute(attribute, value);
-  return element;
-}
-
-function legend(root, state) {
-  const bars = (kind, name) => {
-    const entry = part("entry", name);
-    for (const ratio of [0.1, 1, 10]) {
-      const sample = part("sample", "");
-      sample.dataset.ratio = ratio;
-      sample.style.background = state.colours[kind];
-      entry.append(sample, part("", `${ratio}×`));
-    }
-    return entry;
-  };
-  const sizes = state.rms.filter((rms) => Number.isFinite(rms) && rms > 0);
-  const stream = part("entry", "Line: RMS of the token’s stream (log scale)");
-  for (const [rms, width] of [[Math.min(...sizes), STEM.thin], [Math.max(...sizes), STEM.thick]]) {
-    const sample = part("thickness", "");
-    sample.style.width = `${width}px`;
-    stream.append(sample, part("", size(rms)));
-  }
-  root.querySelector(".legend").replaceChildren(
-    stream,
-    bars("attention", "Left: attention’s update, in sizes of the stream"),
-    bars("mlp", "Right: the MLP’s"),
-    part("entry", "Point at an attention bar: what it reads"),
-  );
 }
 
 // The front
@@ -348,7 +243,7 @@ function show(root, state) {
   root.classList.toggle("playing", state.playing);
   const looked = state.hover ?? (kind === "attention" ? { layer: layerOf(front), column: chosenColumn(state) } : null);
   root.querySelector(".reads").replaceChildren(...(looked ? reads(state, looked.layer, looked.column) : []));
-  for (const bar of root.querySelectorAll(".updates rect")) bar.classList.toggle("now", Number(bar.dataset.row) === front);
+  root.querySelectorAll(".updates rect").forEach((bar) => bar.classList.toggle("now", Number(bar.dataset.row) === front));
   const said = state.said[front];
   root.querySelector(".said").textContent = said;
   announce(root, state, said);
@@ -412,16 +307,15 @@ function listen(root, state) {
   root.querySelector(".place").addEventListener("input", (event) => step(Number(event.target.value) - state.front));
   board.addEventListener("click", (event) => choose(root, state, event));
   board.addEventListener("keydown", (event) => move(board, event));
-  const look = (event) => {
-    const { kind, row, column } = event.target.closest?.(".cell")?.dataset ?? {};
+  const look = (element) => {
+    const { kind, row, column } = element?.closest(".cell")?.dataset ?? {};
     const hover = kind === "attention" && column >= 0 ? { layer: layerOf(Number(row)), column: Number(column) } : null;
     if (JSON.stringify(hover) === JSON.stringify(state.hover)) return;
     state.hover = hover;
     show(root, state);
   };
-  board.addEventListener("pointerover", look);
-  board.addEventListener("pointerleave", look);
-  board.addEventListener("focusin", look);
+  for (const begins of ["pointerover", "focusin"]) board.addEventListener(begins, (event) => look(event.target));
+  for (const ends of ["pointerleave", "focusout"]) board.addEventListener(ends, () => look(null));
   new ResizeObserver(() => layOut(root, state)).observe(board);
 }
 
@@ -438,15 +332,15 @@ function choose(root, state, event) {
 // One tab stop; arrow keys go to the next cell there is in their direction.
 function move(board, event) {
   const here = event.target.closest(".cell");
-  const [down, right] = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] }[event.key] ?? [];
-  if (!here || down === undefined) return;
+  const step = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] }[event.key];
+  if (!here || !step) return;
   event.preventDefault();
   let [row, column] = [Number(here.dataset.row), Number(here.dataset.column)];
   const rows = board.style.gridTemplateRows.split(" ").length;
   const columns = Number(board.style.getPropertyValue("--tokens"));
   let next;
   while (!next) {
-    [row, column] = [row + down, column + right];
+    [row, column] = [row + step[0], column + step[1]];
     if (row < 0 || row >= rows || column < -2 || column >= columns) return;
     next = board.querySelector(`[data-row="${row}"][data-column="${column}"]`);
   }

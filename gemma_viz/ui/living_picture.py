@@ -2,7 +2,6 @@
 
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +29,8 @@ PAGES = {
     "output": "pages/7_Output.py",
 }
 
+SCRIPTS = ("listbox.js", "living_picture.js", "living_picture_lines.js")
+
 _mount = st.components.v2.component(
     "gemma_viz_living_picture",
     html="""
@@ -51,31 +52,23 @@ _mount = st.components.v2.component(
     </div>
     """,
     css=(_HERE / "living_picture.css").read_text(encoding="utf-8"),
-    js="".join((_HERE / name).read_text(encoding="utf-8") for name in ("listbox.js", "living_picture.js")),
+    js="".join((_HERE / name).read_text(encoding="utf-8") for name in SCRIPTS),
 )
-
-
-@dataclass(frozen=True)
-class Likeliest:
-    """A token that may come next. label: str, as a person can read it; probability: float"""
-
-    label: str
-    probability: float
 
 
 def living_picture(
     page: Page,
     values: Flow,
-    following: Sequence[Likeliest],
-    guesses: Mapping[int, Likeliest],
+    following: Sequence[tuple[str, float]],
+    early: Mapping[int, tuple[str, float]],
     said: Sequence[str],
     pick: Callable[[int], None],
     key: str,
 ) -> None:
     """Draw the picture; `pick` is called with the position of a token that is chosen, and other parts open pages.
 
-    following: what is likeliest after each of the tokens that are shown
-    guesses: by a number of layers, what the selected token's stream would be read out as after them
+    following: what is likeliest after each of the tokens that are shown, as a person can read it, and its probability
+    early: by a number of layers, what the selected token's stream would be read out as after them, likewise
     said: of each row from the top, what happens there to the selected token
     """
     tokens = page.run.tokens
@@ -101,7 +94,7 @@ def living_picture(
             "mlp": _packed(values.mlp),
             "read": _packed(values.read),
             "weights": _packed(values.weights),
-            "guesses": {depth: _likely(guess) for depth, guess in guesses.items()},
+            "early": {depth: _likely(*guess) for depth, guess in early.items()},
             "said": list(said),
             "colours": COLOURS,
             "parameters": page.view.params,
@@ -122,19 +115,18 @@ def address(file: str) -> str:
     return Path(file).stem.partition("_")[2]
 
 
-def _column(token: Token, following: Likeliest) -> dict[str, object]:
+def _column(token: Token, following: tuple[str, float]) -> dict[str, object]:
     return {
         "text": token.label,
         "id": token.id,
         "special": token.special,
         "colour": colour(token.position),
-        "next": _likely(following),
+        "next": _likely(*following),
     }
 
 
-def _likely(token: Likeliest) -> dict[str, object]:
-    share = token.probability
-    return {"text": token.label, "percent": words.percent(share), "share": share if share > 0 else 0}
+def _likely(label: str, share: float) -> dict[str, object]:
+    return {"text": label, "percent": words.percent(share), "share": share if share > 0 else 0}
 
 
 def _packed(values: np.ndarray) -> str:

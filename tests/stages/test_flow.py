@@ -57,20 +57,14 @@ def test_an_attention_that_is_left_out_adds_nothing(tiny: gv.Model) -> None:
     assert (found.mlp > 0).all()
 
 
-def test_expected_tokens_are_the_likeliest(cap: gv.Capture) -> None:
-    found = flow.expected(cap, range(3, 6))
+def test_what_is_read_out_is_likeliest_at_the_end_and_by_the_lens(cap: gv.Capture) -> None:
+    found, by_lens = flow.read_out(cap, range(3, 6), 4), cap.lens(4, target=0, k=1)
     for at, position in enumerate(range(3, 6)):
         best = cap.top_k(1, position)
-        assert found.texts[at] == best.texts[0]
-        assert found.probabilities[at] == pytest.approx(best.probabilities[0], rel=1e-5)
-
-
-def test_guesses_are_the_lens_at_some_depths(cap: gv.Capture) -> None:
-    found, all_depths = flow.guesses(cap, 4), cap.lens(4, target=0, k=1)
-    shown = flow.depths(cap.model.spec.n_layers)
-    assert shown == (1, 2, 3)
-    assert found.texts == tuple(cap.model.token_text(int(all_depths.ids[depth, 0])) for depth in shown)
-    np.testing.assert_allclose(found.probabilities, all_depths.probabilities[list(shown), 0], rtol=1e-5)
+        assert found.following.texts[at] == best.texts[0]
+        assert found.following.probabilities[at] == pytest.approx(best.probabilities[0], rel=1e-4)
+    assert found.early.texts == tuple(cap.model.token_text(int(by_lens.ids[depth, 0])) for depth in (1, 2, 3))
+    np.testing.assert_allclose(found.early.probabilities, by_lens.probabilities[[1, 2, 3], 0], rtol=1e-4)
 
 
 @pytest.mark.parametrize(("n_layers", "expected"), [(1, ()), (2, (1,)), (18, (3, 5, 8, 10, 13, 15))])
