@@ -39,8 +39,8 @@ def is_out_of_memory(error: Exception) -> bool:
 def keep_for_good() -> None:
     """Spare all that is there now from every later collection of garbage.
 
-    Streamlit collects after every run of a page, and would go through the half million objects of the model and the
-    libraries each time: a quarter of a second in which no other thread of Python can run.
+    To go through the half million objects of the model and the libraries takes a quarter of a second, in which no
+    other thread of Python can run.
     """
     gc.collect()
     gc.freeze()

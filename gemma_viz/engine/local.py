@@ -1,7 +1,7 @@
 """The engine of one machine: models in memory, one worker, a line of visitors, and what was made before.
 
-One worker, because a pass uses the whole machine: two at a time would each take twice as long. It works for
-each visitor for a moment in turn, so that who asks for much does not keep the others waiting.
+One worker, because a pass uses the whole machine: two at a time would each take twice as long. It works for each
+visitor for a moment in turn, so that who asks for much does not keep the others waiting.
 """
 
 import itertools
@@ -22,14 +22,7 @@ from gemma_viz.engine import wire
 from gemma_viz.engine.cache import Cache
 from gemma_viz.engine.keys import CaptureKey, ModelKey, PatchKey, Request
 from gemma_viz.engine.ticket import LocalTicket
-from gemma_viz.errors import (
-    Busy,
-    Cancelled,
-    EngineError,
-    OutOfMemory,
-    TextError,
-    TookTooLong,
-)
+from gemma_viz.errors import Busy, Cancelled, EngineError, OutOfMemory, TextError, TookTooLong
 from gemma_viz.instrument import interrupted_by
 from gemma_viz.memory import give_back_memory, is_out_of_memory
 from gemma_viz.model import Model
@@ -57,10 +50,10 @@ class Limits:
     capture_bytes, answer_bytes: what is remembered of each
     """
 
-    line: int = 32
-    seconds: float = 120.0
-    capture_bytes: int = 512 << 20
-    answer_bytes: int = 256 << 20
+    line: int = Settings.line
+    seconds: float = Settings.seconds
+    capture_bytes: int = Settings.capture_mib << 20
+    answer_bytes: int = Settings.answer_mib << 20
 
     @classmethod
     def of(cls, settings: Settings) -> "Limits":

@@ -2,14 +2,14 @@
 
 import threading
 import time
-from typing import Any
 
 import requests
 
 from gemma_viz.engine import wire
 from gemma_viz.engine.http import ANSWER, BUSY, NO_REQUEST, OK, TOO_LARGE, messages, route
 from gemma_viz.engine.keys import Request
-from gemma_viz.errors import Busy, Cancelled, EngineError
+from gemma_viz.engine.ticket import Outcome
+from gemma_viz.errors import Busy, EngineError
 
 ROUTE_HEADER = "x-session-id"  # Ray Serve's name for what belongs together; a prompt in our case
 CONNECT_SECONDS = 5.0
@@ -25,62 +25,44 @@ class RemoteOpening:
     share, what, error, is_over = 1.0, "", None, True
 
 
-class RemoteTicket:
+class RemoteTicket(Outcome):
     """A request on its way; see `gemma_viz.engine.Ticket`. What was lost with a server is asked for once more."""
 
     def __init__(self, url: str, request: Request, visitor: str):
+        super().__init__()
         self.share, self.what, self.ahead = 0.0, "", 0
         self._url = url + ANSWER
         self._body = wire.encode((visitor, request))
         self._headers = {ROUTE_HEADER: route(request)}
-        self._over = threading.Event()
-        self._values: list[Any] = []
-        self._error: Exception | None = None
         self._response: requests.Response | None = None
         self._heard = time.monotonic()  # of a server, the last time
         self._deaths = 0
         threading.Thread(target=self._ask, daemon=True, name="gemma-viz-request").start()
 
-    def wait(self, seconds: float | None = None) -> bool:
-        """See `gemma_viz.engine.Ticket`."""
-        return self._over.wait(seconds)
-
-    def result(self) -> list[Any]:
-        """See `gemma_viz.engine.Ticket`."""
-        self._over.wait()
-        if self._error:
-            raise self._error
-        return self._values
-
     def cancel(self) -> None:
         """See `gemma_viz.engine.Ticket`."""
-        if not self._over.is_set():
-            self._end(error=Cancelled("This was stopped."))
+        if not self.is_over:
+            super().cancel()
             if self._response:
                 self._response.close()
 
-    def _end(self, values: list[Any] | None = None, error: Exception | None = None) -> None:
-        if not self._over.is_set():
-            self._values, self._error = values or [], error
-            self._over.set()
-
     def _ask(self) -> None:
-        while not self._over.is_set():
+        while not self.is_over:
             try:
                 self._ask_once()
             except (requests.RequestException, wire.WireError, _Lost):
                 self._look_for_another()
             except Exception as error:  # it belongs to who waits
-                self._end(error=error)
+                self.end(error)
 
     def _look_for_another(self) -> None:
         """After a moment, where there is any sense in it."""
         if self._deaths == TRIES:
-            self._end(error=EngineError("The servers that worked on this ended in the middle. Try a shorter prompt."))
+            self.end(EngineError("The servers that worked on this ended in the middle. Try a shorter prompt."))
         elif time.monotonic() - self._heard > PATIENCE_SECONDS:
-            self._end(error=EngineError("The model's server cannot be reached. Try again in a moment."))
+            self.end(EngineError("The model's server cannot be reached. Try again in a moment."))
         self.what, self.share, self.ahead = "Looking for another server", 0.0, 0
-        self._over.wait(PAUSE_SECONDS)
+        self.wait(PAUSE_SECONDS)
 
     def _ask_once(self) -> None:
         timeouts = (CONNECT_SECONDS, SILENCE_SECONDS)
@@ -96,14 +78,15 @@ class RemoteTicket:
     def _listen(self, response: requests.Response) -> None:
         for kind, *what in messages(response.iter_content(1 << 16)):
             self._heard = time.monotonic()
-            if self._over.is_set():  # it was cancelled before there was a response to close
+            if self.is_over:  # it was cancelled before there was a response to close
                 return
             if kind == "progress":
                 self.share, self.what, self.ahead = what
             elif kind == "answer":
-                return self._end(values=what[0])
+                self.answers = what[0]
+                return self.end()
             else:
-                return self._end(error=what[0])
+                return self.end(what[0])
         raise _Lost("The stream ended before the answer.")
 
 

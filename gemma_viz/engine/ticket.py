@@ -1,4 +1,4 @@
-"""A request that an engine of this process works on."""
+"""What becomes of a request, and a request that an engine of this process works on."""
 
 import threading
 import time
@@ -10,39 +10,16 @@ from gemma_viz.errors import Cancelled, EditsError, SamplingError, TextError, To
 from gemma_viz.service.metrics import REQUESTS, WAITING_SECONDS
 
 
-class LocalTicket:
-    """A request on its way, for the thread that waits for it; see `gemma_viz.engine.Ticket`."""
+class Outcome:
+    """What becomes of a request, for the thread that waits for it: its answers, or what went wrong.
 
-    def __init__(self, request: Request, visitor: str, place: "Callable[[LocalTicket], int]"):
-        self.request = request
-        self.visitor = visitor
+    The waiting half of `gemma_viz.engine.Ticket`; how far it is, the other half, is known by who works on it.
+    """
+
+    def __init__(self) -> None:
         self.answers: list[Any] = []
-        self.what = ""
-        self._place = place
-        self._share_of_call = 0.0
-        self._submitted: float | None = time.monotonic()
         self._error: Exception | None = None
         self._over = threading.Event()
-
-    @property
-    def n_calls(self) -> int:
-        """Calls of the request."""
-        return len(self.request.calls)
-
-    @property
-    def next_call(self) -> tuple[Any, ...]:
-        """The arguments of the call that is not answered yet."""
-        return self.request.calls[len(self.answers)]
-
-    @property
-    def share(self) -> float:
-        """See `gemma_viz.engine.Ticket`."""
-        return (len(self.answers) + self._share_of_call) / max(1, self.n_calls)
-
-    @property
-    def ahead(self) -> int:
-        """See `gemma_viz.engine.Ticket`."""
-        return self._place(self)
 
     @property
     def is_over(self) -> bool:
@@ -64,6 +41,45 @@ class LocalTicket:
         """See `gemma_viz.engine.Ticket`."""
         self.end(Cancelled("This was stopped."))
 
+    def end(self, error: Exception | None = None) -> None:
+        """Nothing more will come. Of several ends the first one counts."""
+        if not self.is_over:
+            self._error = error
+            self._over.set()
+
+
+class LocalTicket(Outcome):
+    """A request on its way, for the thread that waits for it; see `gemma_viz.engine.Ticket`."""
+
+    def __init__(self, request: Request, visitor: str, place: "Callable[[LocalTicket], int]"):
+        super().__init__()
+        self.request = request
+        self.visitor = visitor
+        self.what = ""
+        self._place = place
+        self._share_of_call = 0.0
+        self._submitted: float | None = time.monotonic()
+
+    @property
+    def n_calls(self) -> int:
+        """Calls of the request."""
+        return len(self.request.calls)
+
+    @property
+    def next_call(self) -> tuple[Any, ...]:
+        """The arguments of the call that is not answered yet."""
+        return self.request.calls[len(self.answers)]
+
+    @property
+    def share(self) -> float:
+        """See `gemma_viz.engine.Ticket`."""
+        return (len(self.answers) + self._share_of_call) / max(1, self.n_calls)
+
+    @property
+    def ahead(self) -> int:
+        """See `gemma_viz.engine.Ticket`."""
+        return self._place(self)
+
     def begin(self) -> None:
         """It is at work, for the first time or again."""
         if self._submitted is not None:
@@ -82,11 +98,10 @@ class LocalTicket:
             self.end()
 
     def end(self, error: Exception | None = None) -> None:
-        """Nothing more will come."""
+        """See `Outcome.end`; it is counted for the operator."""
         if not self.is_over:
-            self._error = error
             REQUESTS.labels(_outcome(error)).inc()
-            self._over.set()
+        super().end(error)
 
 
 def _outcome(error: Exception | None) -> str:

@@ -1,13 +1,13 @@
-"""How many runs of the model a visitor may ask for in a minute, and who the visitor is."""
+"""How many runs of the model a visitor may ask for in a minute, who the visitor is, and how many pages are drawn."""
 
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from math import ceil
-from threading import Lock
+from threading import Lock, Thread
 
-from gemma_viz.errors import TooManyRequests
+from gemma_viz.errors import Busy, TooManyRequests
 from gemma_viz.service.settings import Network
 
 Address = IPv4Address | IPv6Address
@@ -62,6 +62,25 @@ class RateLimit:
         self._cleaned = now
         oldest = now - WINDOW_SECONDS
         self._times = {key: times for key, times in self._times.items() if times and times[-1] > oldest}
+
+
+class Places:
+    """Pages that may be drawn at the same time, each by a thread of its own, which keeps its place until it ends."""
+
+    def __init__(self, most: int):
+        self._most = most
+        self._threads: set[Thread] = set()
+        self._lock = Lock()
+
+    def take(self, thread: Thread) -> None:
+        """Give a thread a place, if it has none. Raises Busy where all are taken."""
+        with self._lock:
+            self._threads = {thread for thread in self._threads if thread.is_alive()}
+            if thread not in self._threads and len(self._threads) >= self._most:
+                raise Busy(
+                    f"This server is busy: {len(self._threads)} pages are being drawn now. Try again in a moment."
+                )
+            self._threads.add(thread)
 
 
 def origin(peer: str | None, forwarded_for: Sequence[str], trusted: Sequence[Network]) -> Address | None:

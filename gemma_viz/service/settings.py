@@ -28,6 +28,7 @@ class Settings:
     login: bool, whether every page asks for a login first
     log_text: bool, whether the log may hold what visitors type
     engine: str, the address of an engine on other machines, "" for the one of this process
+    pages: int, pages that are drawn at the same time, beyond which the app is busy
     line: int, visitors who wait for the engine at the same time, beyond whom it is busy
     seconds: float, how long one request may work
     capture_mib, answer_mib: int, MiB of captures and of answers that are remembered
@@ -40,6 +41,7 @@ class Settings:
     login: bool = False
     log_text: bool = False
     engine: str = ""
+    pages: int = 64
     line: int = 32
     seconds: float = 120.0
     capture_mib: int = 512
@@ -109,6 +111,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str, str], Any]]] = {
     "login": ("GEMMA_VIZ_LOGIN", _switch),
     "log_text": ("GEMMA_VIZ_LOG_TEXT", _switch),
     "engine": ("GEMMA_VIZ_ENGINE", _address),
+    "pages": ("GEMMA_VIZ_PAGES", _whole("pages")),
     "line": ("GEMMA_VIZ_LINE", _whole("visitors")),
     "seconds": ("GEMMA_VIZ_SECONDS", _whole("seconds")),
     "capture_mib": ("GEMMA_VIZ_CAPTURE_MIB", _whole("MiB")),

@@ -4,7 +4,7 @@ from typing import NoReturn
 
 import streamlit as st
 
-from gemma_viz.errors import GemmaVizError
+from gemma_viz.errors import EngineError, GemmaVizError
 from gemma_viz.service import log
 
 
@@ -27,6 +27,14 @@ def answer(error: Exception) -> bool:
 def refuse(error: GemmaVizError) -> NoReturn:
     """Tell a visitor why a page cannot be shown, and stop it."""
     _say(error)
+    st.stop()
+
+
+def put_off(error: EngineError) -> NoReturn:
+    """Tell a visitor why a page cannot be shown now, and stop it."""
+    log.refused(error)
+    st.warning(str(error), icon=":material/hourglass_top:")
+    st.button("Try again")
     st.stop()
 
 

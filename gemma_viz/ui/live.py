@@ -21,19 +21,18 @@ from gemma_viz.errors import EditsError, EngineError, GemmaVizError, TextError, 
 from gemma_viz.generation import NewToken
 from gemma_viz.patching import PatchKind, check_place
 from gemma_viz.sampling import Sampling
-from gemma_viz.service import log
 from gemma_viz.service.settings import settings
 from gemma_viz.stages.described import Described, ModelCard, card, described, token_texts
 from gemma_viz.stages.generation import next_token
 from gemma_viz.stages.output import Comparison, compare
 from gemma_viz.tokens import Token
 from gemma_viz.ui import visitor
-from gemma_viz.ui.boundary import refuse
+from gemma_viz.ui.boundary import put_off, refuse
 
 T = TypeVar("T")
 
-POLL_SECONDS = 0.05
 PROGRESS_AFTER_SECONDS = 0.5
+PROGRESS_EVERY_SECONDS = 0.2
 RUNS_KNOWN = 10_000
 _VISITOR = "_visitor"
 _STOPPED = "_stopped"
@@ -109,7 +108,7 @@ def model(name: str) -> ModelCard:
     first = " The first start unpacks it, which takes some ten seconds." if name == EMBEDDED else ""
     while not opening.is_over:
         place.progress(opening.share, f"Loading {label(name)}.{first} {opening.what} …")
-        time.sleep(POLL_SECONDS)
+        time.sleep(PROGRESS_EVERY_SECONDS)
     place.empty()
     if isinstance(opening.error, GemmaVizError):
         refuse(opening.error)
@@ -213,9 +212,7 @@ def values_of_each(function: Callable[..., T], calls: Sequence[tuple[Any, ...]],
         _wait(ticket, what, name, len(calls))
         return ticket.result()
     except EngineError as error:
-        log.refused(error)
-        st.warning(str(error), icon=":material/hourglass_top:")
-        st.stop()
+        put_off(error)
 
 
 def _run(key: CaptureKey, model: ModelCard) -> Run:
@@ -255,15 +252,14 @@ def _visitor() -> str:
 
 def _wait(ticket: Ticket, what: str, name: bytes, n: int) -> None:
     """Wait, and say for what: how many come first, or how far it is. Whatever ends the page ends the waiting."""
-    start, place = time.monotonic(), st.empty()
-    bar = None
+    place = st.empty()
     try:
-        while not ticket.wait(POLL_SECONDS):
-            if bar is None and time.monotonic() - start > PROGRESS_AFTER_SECONDS:
-                with place.container(horizontal=True, vertical_alignment="center"):
-                    bar = st.empty()
-                    st.button("Stop", key=f"stop_{name.hex()}", on_click=_stop, args=(name,))
-            if bar is not None:
+        if not ticket.wait(PROGRESS_AFTER_SECONDS):
+            with place.container(horizontal=True, vertical_alignment="center"):
+                bar = st.empty()
+                st.button("Stop", key=f"stop_{name.hex()}", on_click=_stop, args=(name,))
+            bar.progress(ticket.share, _said(ticket, what, n))
+            while not ticket.wait(PROGRESS_EVERY_SECONDS):
                 bar.progress(ticket.share, _said(ticket, what, n))
     finally:
         ticket.cancel()

@@ -122,6 +122,7 @@ def start_page(title: str, summary: str, shows_change: bool = True) -> Page:
     st.title(title)
     _steps(view, title, name)
     st.markdown(summary)
+    visitor.take_a_place()
     model = live.model(name)
     edits = change.asked_edits(view, model) if shows_change else UNCHANGED
     run = live.capture(model, prompt, edits, change.asked_patch(view, model) if shows_change else None)

@@ -1,15 +1,17 @@
 """Who looks at a page: whether they may, and how much they have asked for."""
 
 from functools import cache
+from threading import current_thread
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from gemma_viz.errors import BadSetting, GemmaVizError
+from gemma_viz.errors import BadSetting, Busy, GemmaVizError
 from gemma_viz.service import log
-from gemma_viz.service.limits import RateLimit, household, origin
+from gemma_viz.service.limits import Places, RateLimit, household, origin
+from gemma_viz.service.metrics import REQUESTS
 from gemma_viz.service.settings import settings
-from gemma_viz.ui.boundary import refuse
+from gemma_viz.ui.boundary import put_off, refuse
 
 
 def arrive(page: str) -> None:
@@ -37,6 +39,23 @@ def _is_logged_in() -> bool | None:
             "GEMMA_VIZ_LOGIN is 1, and .streamlit/secrets.toml has no section [auth]. Set up both, or neither."
         )
     return None if is_logged_in is None else bool(is_logged_in)
+
+
+def take_a_place() -> None:
+    """Have the page drawn beside those of others; where too many are being drawn, stop it with a sentence.
+
+    Streamlit would begin them all at once, and each would be done only when nearly all are.
+    """
+    try:
+        _places().take(current_thread())
+    except Busy as error:
+        REQUESTS.labels("busy").inc()
+        put_off(error)
+
+
+@cache
+def _places() -> Places:
+    return Places(settings().pages)
 
 
 def admit() -> None:

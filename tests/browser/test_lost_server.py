@@ -2,8 +2,9 @@
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import free_port, running_server
+from tests.browser.conftest import running_server
 from tests.browser.driver import PATIENCE_MS, Driver
+from tests.ports import free_port
 
 
 def test_what_is_typed_after_a_server_was_lost_is_shown(tab: Page) -> None:

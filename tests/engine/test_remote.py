@@ -1,6 +1,5 @@
 """An engine behind HTTP answers as the one in this process does, and outlives its servers."""
 
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,15 +21,10 @@ from gemma_viz.engine.local import LocalEngine
 from gemma_viz.engine.remote import RemoteEngine
 from gemma_viz.errors import Busy, Cancelled, EngineError, TooManyTokens
 from tests.engine.conftest import NAME, PATIENCE, Gate, answer, asked
+from tests.ports import free_port
 
 STAGES = "gemma_viz.stages."
 KEY = CaptureKey(NAME, "the red cat moving")
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @contextmanager

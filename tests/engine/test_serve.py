@@ -23,7 +23,7 @@ from gemma_viz.engine.local import LocalEngine
 from gemma_viz.engine.remote import ROUTE_HEADER, RemoteEngine, RemoteTicket
 from gemma_viz.errors import Busy, Cancelled
 from gemma_viz.stages.output import predictions
-from tests.engine.test_remote import free_port
+from tests.ports import free_port
 
 LINE = 16  # places of a replica, and before all of them
 PATIENCE = 120.0  # seconds; a machine that does other things too starts Ray in half a minute

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -25,11 +26,13 @@ def setting(monkeypatch: pytest.MonkeyPatch, offered: list[str]):
             monkeypatch.setenv(f"GEMMA_VIZ_{name}", value)
         settings.cache_clear()
         visitor._rate_limit.cache_clear()
+        visitor._places.cache_clear()
         live._known_runs.clear()
 
     yield set_all
     settings.cache_clear()
     visitor._rate_limit.cache_clear()
+    visitor._places.cache_clear()
 
 
 def type_prompt(app: AppTest, text: str) -> AppTest:
@@ -71,6 +74,23 @@ def test_sessions_from_one_address_share_its_requests(setting: Set) -> None:
     setting(REQUESTS_PER_ADDRESS="1")
     assert not open_page("overview.py", prompt="one").error
     assert "Too many requests" in open_page("overview.py", prompt="two").error[0].value
+
+
+def test_where_too_many_pages_are_drawn_a_visitor_is_told_to_try_again_and_keeps_the_prompt(setting: Set) -> None:
+    setting(PAGES="1")
+    end = Event()
+    other = Thread(target=end.wait)
+    other.start()
+    visitor._places().take(other)
+    app = open_page("overview.py", prompt="the cat")
+    end.set()
+    other.join()
+    assert not app.exception
+    assert "This server is busy" in app.warning[0].value
+    assert prompt_of(app).value == "the cat"
+    next(button for button in app.button if button.label == "Try again").click().run()
+    assert not app.warning
+    assert app.get("plotly_chart")
 
 
 def test_a_text_beyond_the_characters_is_refused_before_it_is_tokenized_and_kept(

@@ -20,6 +20,7 @@ from websockets.typing import Subprotocol
 
 from gemma_viz.service import health
 from gemma_viz.service.metrics import REQUESTS
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -171,13 +172,6 @@ def test_a_server_of_the_app_is_ready_before_anybody_visits(tiny_checkpoints: di
     finally:
         process.terminate()
         assert process.wait(timeout=30) in (0, -signal.SIGTERM)
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = 120) -> None:

@@ -2,11 +2,12 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_network
+from threading import Event, Thread, current_thread
 
 import pytest
 
-from gemma_viz.errors import TooManyRequests
-from gemma_viz.service.limits import RateLimit, household, origin
+from gemma_viz.errors import Busy, TooManyRequests
+from gemma_viz.service.limits import Places, RateLimit, household, origin
 from gemma_viz.service.settings import Network
 
 PROXIES = (ip_network("127.0.0.0/8"), ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
@@ -140,3 +141,20 @@ def test_addresses_of_one_household_are_one() -> None:
 
 def test_a_peer_without_an_address_says_nothing_of_others() -> None:
     assert origin("testclient", ["203.0.113.7"], PROXIES) is None
+
+
+def test_a_place_is_kept_until_its_thread_ends_and_then_given_to_another() -> None:
+    places, end = Places(2), Event()
+    threads = [Thread(target=end.wait) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    first, second, third = threads
+    places.take(first)
+    places.take(second)
+    places.take(first)  # it draws another page
+    with pytest.raises(Busy, match="2 pages are being drawn"):
+        places.take(third)
+    end.set()
+    for thread in threads:
+        thread.join()
+    places.take(current_thread())

@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import pytest
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from websockets.exceptions import ConnectionClosed
 
+from tests.ports import free_port
 from tests.visitor import Visitor, alerts
 
 ROOT = Path(__file__).parents[2]
@@ -67,9 +67,7 @@ def running(folder: Path, **environment: str) -> Iterator[Server]:
         source = ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
     (folder / "overview.py").write_text(OVERVIEW)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
     variables = os.environ | {"PYTHONPATH": str(ROOT)} | environment
     with (folder / "log").open("w") as log:
