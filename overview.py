@@ -1,5 +1,8 @@
 """Overview: the whole pass as one living picture, the likeliest next tokens, and the way into every page."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -23,18 +26,22 @@ def whole_pass(page: Page, about: Overview) -> None:
     layers = live.values_by_layer(layer_flow, run, "Following the streams")
     values = flow(live.values(embedded_rms, run), layers, shown)
     outcome = live.values(read_out, run, shown, page.position)
+    following = _labelled(outcome.following)
     early = dict(zip(depths(len(layers)), _labelled(outcome.early), strict=True))
+    next_label = visible(about.top.texts[0])
     living_picture(
         page,
         values,
-        _labelled(outcome.following),
+        following,
         early,
-        words_flow.told(values, about, page.labels, early, visible(about.top.texts[0])),
+        words_flow.seen(values, about, page.labels, next_label),
+        words_flow.told(values, about, page.labels, early, next_label),
         page.choose_token,
         key="living",
     )
     with st.expander("The numbers of this picture, as a table"):
         _table(page, values)
+        _likeliest_table(page, shown, following)
 
 
 def _labelled(likeliest: Likeliest) -> list[tuple[str, float]]:
@@ -42,24 +49,41 @@ def _labelled(likeliest: Likeliest) -> list[tuple[str, float]]:
 
 
 def _table(page: Page, values: Flow) -> None:
-    at = values.shown.index(page.position)
-    st.markdown(f"The stream of {words.code(page.label)}, token {page.position}, layer by layer.")
+    """The numbers of all tokens that the picture has, those of the selected one first."""
+    n_layers, n_tokens = values.attention.shape
+    order = sorted(range(n_tokens), key=lambda at: values.shown[at] != page.position)
+
+    def column(rows: np.ndarray) -> np.ndarray:
+        return rows[:, order].T.ravel()
+
     st.dataframe(
         pd.DataFrame(
             {
-                "layer": range(len(values.attention)),
-                "RMS before": values.stream_rms[:-1:2, at],
-                "attention’s update ÷ stream": values.attention[:, at],
-                "reads mostly from": [page.labels[key] for key in values.read[:, at, 0]],
-                "with the weight": values.weights[:, at, 0],
-                "RMS between": values.stream_rms[1::2, at],
-                "MLP’s update ÷ stream": values.mlp[:, at],
-                "RMS after": values.stream_rms[2::2, at],
+                "position": np.repeat([values.shown[at] for at in order], n_layers),
+                "token": [page.labels[values.shown[at]] for at in order for _ in range(n_layers)],
+                "layer": np.tile(np.arange(n_layers), n_tokens),
+                "RMS before": column(values.stream_rms[:-1:2]),
+                "attention’s update ÷ stream": column(values.attention),
+                "reads most from": [page.labels[key] for key in column(values.read[:, :, 0])],
+                "with the weight (mean over heads)": column(values.weights[:, :, 0]),
+                "RMS between": column(values.stream_rms[1::2]),
+                "MLP’s update ÷ stream": column(values.mlp),
+                "RMS after": column(values.stream_rms[2::2]),
             }
         ),
         hide_index=True,
-        height="content",
+        height=320,
         key="living_table",
+    )
+
+
+def _likeliest_table(page: Page, shown: range, following: Sequence[tuple[str, float]]) -> None:
+    nexts, shares = zip(*following, strict=True)
+    tokens = {"position": shown, "token": [page.labels[at] for at in shown]}
+    st.dataframe(
+        pd.DataFrame({**tokens, "likeliest next": nexts, "its probability": shares}),
+        hide_index=True,
+        key="living_nexts",
     )
 
 
@@ -67,8 +91,8 @@ page = start_page(
     "Overview",
     "A language model reads a text and says how likely each token of its vocabulary is to come next. Below your prompt "
     "flows through the real model, from top to bottom: each token is a stream of numbers, and every layer adds to it, "
-    "first what **attention** reads from other tokens, then what the **MLP** makes of the token alone. Press Play, "
-    "point at a bar of attention to see what it reads, or open any part.",
+    "first what **attention** reads from other tokens, then what the **MLP** makes of the token alone. Follow it row "
+    "by row, point at a bar of attention to see what it reads, or open any part.",
 )
 values = live.values(overview, page.run, page.position)
 whole_pass(page, values)

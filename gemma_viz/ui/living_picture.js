@@ -54,13 +54,6 @@ function kindOf(state, row) {
   return row % 2 ? "mlp" : "attention";
 }
 
-function rowName(state, row) {
-  const kind = kindOf(state, row);
-  const inLayer = { attention: "attention", mlp: "MLP" }[kind];
-  if (inLayer) return `layer ${layerOf(row)}, ${inLayer}`;
-  return { text: "tokenization", embedding: "embedding", norm: "final norm", output: "output" }[kind];
-}
-
 function heightOf(state, row) {
   return ROW[kindOf(state, row)] ?? (state.nLayers > MANY_LAYERS ? ROW.manyLayers : ROW.layer);
 }
@@ -72,19 +65,21 @@ function topOf(state, row) {
   return top;
 }
 
-// As words.size writes numbers.
-function size(number) {
-  if (!Number.isFinite(number)) return "not a number";
-  if (Math.abs(number) >= 100) return Math.round(number).toLocaleString("en");
-  return String(Number(number.toPrecision(3)));
-}
-
 // Values of the column that is drawn at a place: the data has more tokens where there is not room for all.
 const placeIn = (state, row, column) => row * state.tokens.length + state.from + column;
 const rmsAt = (state, depth, column) => state.rms[placeIn(state, depth, column)];
 const ratioAt = (state, kind, layer, column) => state[kind][placeIn(state, layer, column)];
 const chosenColumn = (state) => state.selected - state.first - state.from;
 const positionAt = (state, column) => state.first + state.from + column;
+
+// The tokens that an attention reads most, and how much of each, as far as it is worth drawing.
+function readsOf(state, layer, column) {
+  const first = placeIn(state, layer, column) * READ;
+  return Array.from({ length: READ }, (_, rank) => ({
+    position: state.read[first + rank],
+    weight: state.weights[first + rank],
+  })).filter(({ weight }) => weight >= FAINTEST);
+}
 
 // Of the update a share of the room: half of it for one as large as the stream, and never more than all.
 const lengthOf = (ratio) => (Number.isFinite(ratio) ? ratio / (1 + ratio) : 1);
@@ -121,6 +116,10 @@ function build(root, board, state) {
   makeTabStop(board, stop);
   if (focused) stop.focus({ preventScroll: true });
   root.querySelector(".place").max = lastRow(state);
+  root.querySelector(".seen").setAttribute("aria-label", state.seen);
+  // The longest sentence keeps the room, so that nothing moves while it plays.
+  root.querySelector(".said").dataset.longest = state.said.toSorted((one, other) => other.length - one.length)[0];
+  root.querySelector(".shown").textContent = shownOf(state);
 }
 
 const LABELS = {
@@ -147,8 +146,7 @@ function columnCells(state, row) {
   return Array.from({ length: state.n }, (_, column) => {
     const token = state.tokens[state.from + column];
     const kind = kindOf(state, row);
-    const place = `token ${positionAt(state, column)} ${token.text}`;
-    const here = cell(state, row, column, kind, inside(kind, token), `${place}, ${told(state, row, column)}`);
+    const here = cell(state, row, column, kind, inside(kind, token), titleOf(state, row, column));
     if (kind === "text") here.classList.toggle("special", token.special);
     here.style.setProperty("--colour", token.colour);
     here.classList.toggle("selected", positionAt(state, column) === state.selected);
@@ -162,19 +160,6 @@ function inside(kind, token) {
   next.style.setProperty("--share", `${Math.round(100 * token.next.share)}%`);
   next.append(part("word", token.next.text), part("percent", token.next.percent));
   return next;
-}
-
-// What a cell says when it is looked at.
-function told(state, row, column) {
-  const kind = kindOf(state, row);
-  const token = state.tokens[state.from + column];
-  const rms = (depth) => size(rmsAt(state, depth, column));
-  if (kind === "text") return `id ${token.id}`;
-  if (kind === "embedding") return `embedding: RMS ${rms(0)}`;
-  if (kind === "output") return `likeliest next ${token.next.text}, ${token.next.percent}`;
-  if (kind === "norm") return `final norm, of an RMS of ${rms(2 * state.nLayers)}`;
-  const ratio = size(ratioAt(state, kind, layerOf(row), column));
-  return `${rowName(state, row)}: an update of ${ratio} times the stream, RMS ${rms(row - 1)} after it`;
 }
 
 // Links, so that a part can be opened in another tab too. The tokens choose, they do not lead away.
@@ -203,6 +188,7 @@ function address(state, kind, layer, position) {
     value === byDefault ? parameters.delete(name) : value >= 0 && parameters.set(name, value);
   set("layer", layer, 0);
   set("token", position, state.lastToken);
+  if (position >= 0 && position !== state.selected) state.ofToken.forEach((name) => parameters.delete(name));
   return `${state.pages[kind]}?${parameters}`;
 }
 
@@ -231,31 +217,31 @@ function show(root, state) {
   const last = lastRow(state);
   const { front } = state;
   const whole = front === last;
-  const kind = kindOf(state, front);
-  const bottom = topOf(state, front + 1);
   const band = root.querySelector(".band");
   band.style.top = `${topOf(state, front)}px`;
   band.style.height = `${heightOf(state, front)}px`;
   const veil = root.querySelector(".veil");
-  veil.style.top = `${bottom}px`;
+  veil.style.top = `${topOf(state, front + 1)}px`;
   veil.style.left = `${state.left}px`;
   root.classList.toggle("whole", whole);
   root.classList.toggle("playing", state.playing);
-  const looked = state.hover ?? (kind === "attention" ? { layer: layerOf(front), column: chosenColumn(state) } : null);
-  root.querySelector(".reads").replaceChildren(...(looked ? reads(state, looked.layer, looked.column) : []));
-  root.querySelectorAll(".updates rect").forEach((bar) => bar.classList.toggle("now", Number(bar.dataset.row) === front));
+  const pointed = state.playing ? null : state.hover;
+  const { row, column } = pointed ?? { row: front, column: chosenColumn(state) };
+  const lines = kindOf(state, row) === "attention" ? reads(state, layerOf(row), column) : [];
+  root.querySelector(".reads").replaceChildren(...lines);
+  for (const bar of root.querySelectorAll(".updates rect")) {
+    bar.classList.toggle("now", bar.dataset.row === String(front));
+  }
   const said = state.said[front];
-  root.querySelector(".said").textContent = said;
+  root.querySelector(".said span").textContent = pointed ? titleOf(state, row, column) : said;
   announce(root, state, said);
   const place = root.querySelector(".place");
   place.value = front;
   place.setAttribute("aria-valuetext", rowName(state, front));
   root.querySelector(".play").textContent = state.playing ? "Pause" : "Play";
-  root.querySelector(".back").disabled = front === 0;
-  root.querySelector(".on").disabled = whole;
-  root.querySelectorAll(".name.layer").forEach((name) => {
-    name.classList.toggle("chosen", String(layerOf(Number(name.dataset.row))) === state.layer);
-  });
+  // Not disabled: that would take the focus from a button that has just been pressed for the last time.
+  root.querySelector(".back").setAttribute("aria-disabled", front === 0);
+  root.querySelector(".on").setAttribute("aria-disabled", whole);
 }
 
 // While it plays a screen reader hears a sentence now and then, not each of them.
@@ -308,14 +294,15 @@ function listen(root, state) {
   board.addEventListener("click", (event) => choose(root, state, event));
   board.addEventListener("keydown", (event) => move(board, event));
   const look = (element) => {
-    const { kind, row, column } = element?.closest(".cell")?.dataset ?? {};
-    const hover = kind === "attention" && column >= 0 ? { layer: layerOf(Number(row)), column: Number(column) } : null;
+    const { row, column } = element?.closest(".cell")?.dataset ?? {};
+    const hover = column >= 0 ? { row: Number(row), column: Number(column) } : null;
     if (JSON.stringify(hover) === JSON.stringify(state.hover)) return;
     state.hover = hover;
     show(root, state);
   };
   for (const begins of ["pointerover", "focusin"]) board.addEventListener(begins, (event) => look(event.target));
-  for (const ends of ["pointerleave", "focusout"]) board.addEventListener(ends, () => look(null));
+  board.addEventListener("pointerleave", () => look(board.querySelector(".cell:focus-visible")));
+  board.addEventListener("focusout", () => look(null));
   new ResizeObserver(() => layOut(root, state)).observe(board);
 }
 
@@ -329,15 +316,17 @@ function choose(root, state, event) {
   root.send("opened", [kind, layerFor(kind, Number(row)), position]);
 }
 
-// One tab stop; arrow keys go to the next cell there is in their direction.
+// One tab stop; arrow keys go to the next cell there is in their direction, Home and End to the ends of a row.
 function move(board, event) {
   const here = event.target.closest(".cell");
-  const step = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] }[event.key];
-  if (!here || !step) return;
+  const columns = Number(board.style.getPropertyValue("--tokens"));
+  const toColumn = (column) => [0, column - Number(here.dataset.column)];
+  const arrows = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] };
+  const step = here && { ...arrows, Home: toColumn(0), End: toColumn(columns - 1) }[event.key];
+  if (!step) return;
   event.preventDefault();
   let [row, column] = [Number(here.dataset.row), Number(here.dataset.column)];
   const rows = board.style.gridTemplateRows.split(" ").length;
-  const columns = Number(board.style.getPropertyValue("--tokens"));
   let next;
   while (!next) {
     [row, column] = [row + step[0], column + step[1]];

@@ -11,7 +11,7 @@ from gemma_viz.figures.style import CATEGORICAL, short
 from gemma_viz.stages.flow import Flow
 from gemma_viz.tokens import Token
 from gemma_viz.ui import words
-from gemma_viz.ui.page import Page
+from gemma_viz.ui.page import TOKEN_DEPENDENT, Page
 from gemma_viz.ui.token_strip import colour
 
 _HERE = Path(__file__).parent
@@ -29,7 +29,7 @@ PAGES = {
     "output": "pages/7_Output.py",
 }
 
-SCRIPTS = ("listbox.js", "living_picture.js", "living_picture_lines.js")
+SCRIPTS = ("listbox.js", "living_picture.js", "living_picture_words.js", "living_picture_lines.js")
 
 _mount = st.components.v2.component(
     "gemma_viz_living_picture",
@@ -37,16 +37,18 @@ _mount = st.components.v2.component(
     <div class="living">
       <div class="controls" role="group" aria-label="Play the pass">
         <button class="play">Play</button>
-        <button class="back" aria-label="One step back">←</button>
-        <button class="on" aria-label="One step on">→</button>
+        <button class="back" aria-label="One step back" title="One step back">←</button>
+        <button class="on" aria-label="One step on" title="One step on">→</button>
         <input class="place" type="range" min="0" aria-label="Place in the pass">
       </div>
-      <p class="said" aria-hidden="true"></p>
+      <p class="calm">Your device asks for less motion: go step by step.</p>
+      <p class="said" aria-hidden="true"><span></span></p>
       <p class="live" aria-live="polite"></p>
-      <div class="legend" aria-hidden="true"></div>
+      <div class="legend"></div>
+      <p class="shown"></p>
       <div class="board" role="group" aria-label="The pass: tokens across, steps down. Arrow keys move, Enter opens">
         <div class="band"></div>
-        <svg aria-hidden="true"><g class="stems"></g><g class="updates"></g><g class="reads"></g></svg>
+        <svg class="seen" role="img"><g class="stems"></g><g class="updates"></g><g class="reads"></g></svg>
         <div class="veil"></div>
       </div>
     </div>
@@ -61,6 +63,7 @@ def living_picture(
     values: Flow,
     following: Sequence[tuple[str, float]],
     early: Mapping[int, tuple[str, float]],
+    seen: str,
     said: Sequence[str],
     pick: Callable[[int], None],
     key: str,
@@ -69,6 +72,7 @@ def living_picture(
 
     following: what is likeliest after each of the tokens that are shown, as a person can read it, and its probability
     early: by a number of layers, what the selected token's stream would be read out as after them, likewise
+    seen: what there is to see, for those who do not see it
     said: of each row from the top, what happens there to the selected token
     """
     tokens = page.run.tokens
@@ -86,7 +90,6 @@ def living_picture(
             "nLayers": n_layers,
             "first": values.shown.start,
             "selected": page.position,
-            "layer": page.view.params.get("layer", ""),
             "tokens": [_column(tokens[at], likely) for at, likely in zip(values.shown, following, strict=True)],
             "labels": {at: short(tokens[at].label) for at in sorted(set(values.read.ravel().tolist()))},
             "rms": _packed(values.stream_rms),
@@ -95,9 +98,11 @@ def living_picture(
             "read": _packed(values.read),
             "weights": _packed(values.weights),
             "early": {depth: _likely(*guess) for depth, guess in early.items()},
+            "seen": seen,
             "said": list(said),
             "colours": COLOURS,
             "parameters": page.view.params,
+            "ofToken": TOKEN_DEPENDENT,
             "pages": {part: address(file) for part, file in PAGES.items()},
             "lastToken": len(tokens) - 1,
         },

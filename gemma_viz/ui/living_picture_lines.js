@@ -67,20 +67,20 @@ function reads(state, layer, column) {
   const row = 2 + 2 * layer;
   const y = topOf(state, row) + heightOf(state, row) / 2;
   const tip = (lengthOf(ratioAt(state, "attention", layer, column)) * roomOf(state)) / 2;
-  const first = placeIn(state, layer, column) * READ;
-  return Array.from({ length: READ }, (_, rank) => {
-    const weight = state.weights[first + rank];
-    const source = state.read[first + rank] - positionAt(state, 0);
-    if (!(weight >= FAINTEST) || source === column) return null;
-    const from = source < 0 ? state.left - 4 : middleOf(state, Math.min(source, state.n - 1));
+  const others = readsOf(state, layer, column).filter(({ position }) => position !== positionAt(state, column));
+  return others.map(({ position, weight }, rank) => {
+    const source = position - positionAt(state, 0);
+    const from = source < 0 ? state.left - 4 : middleOf(state, Math.min(source, state.n - 0.5));
     const to = middleOf(state, column) + (source < column ? -tip : tip);
     const above = y - 22 - 6 * rank;
     const line = svgPart("path", { d: `M${from},${y - 4} C${from},${above} ${to},${above} ${to},${y}` });
     line.style.stroke = state.colours.attention;
-    line.style.strokeWidth = 1.5 + 5 * weight;
+    line.style.strokeWidth = thicknessOf(weight);
     return line;
-  }).filter(Boolean);
+  });
 }
+
+const thicknessOf = (weight) => 1.5 + 5 * weight;
 
 function svgPart(name, attributes) {
   const element = document.createElementNS(SVG, name);
@@ -91,19 +91,22 @@ function svgPart(name, attributes) {
 function legend(root, state) {
   const entry = (name, kind, samples) => {
     const entry = part("entry", name);
-    for (const [width, text] of samples) {
-      const sample = part(`sample ${kind}`, "");
-      sample.style.width = `${width}px`;
+    for (const [width, height, text] of samples) {
+      const sample = part("sample", "");
+      Object.assign(sample.style, { width: `${width}px`, height: `${height}px` });
       sample.style.background = state.colours[kind];
       entry.append(sample, part("", text));
     }
     return entry;
   };
-  const bars = [0.1, 1, 10].map((ratio) => [lengthOf(ratio) * roomOf(state), `${ratio}×`]);
-  const lines = [state.smallest, state.largest].map((rms) => [state.scale(rms), size(rms)]);
+  const bars = [0.1, 1, 10].map((ratio) => [lengthOf(ratio) * roomOf(state), 9, `${ratio}×`]);
+  const sizes = [state.smallest, state.largest].filter(Number.isFinite);
+  const lines = sizes.map((rms) => [state.scale(rms), 14, size(rms)]);
+  const curves = [0.1, 0.9].map((weight) => [20, thicknessOf(weight), `${100 * weight}%`]);
   root.querySelector(".legend").replaceChildren(
     entry("Line: RMS of the stream (log scale)", "line", lines),
     entry("Left: attention’s update ÷ stream", "attention", bars),
     entry("Right: the MLP’s update ÷ stream", "mlp", bars),
+    entry("Curve: weight on a token that attention reads", "attention", curves),
   );
 }

@@ -26,7 +26,7 @@ def test_the_pass_is_played_stepped_through_and_opens_a_page(app: Driver) -> Non
         app.tab.keyboard.press(key)
     here = app.tab.locator(".board .cell:focus")
     expect(here).to_have_accessible_name(
-        re.compile("token 3 ␣to, layer 1, attention: an update of .* times the stream")
+        re.compile("Token 3 ␣to, layer 1, attention: an update of .* times the stream")
     )
     app.tab.keyboard.press("Enter")
     app.expect(title="Attention", selected=3, parameters={"layer": "1", "token": "3"})
