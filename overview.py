@@ -1,18 +1,15 @@
 """Overview: the whole pass as one living picture, the likeliest next tokens, and the way into every page."""
 
-from collections.abc import Sequence
-
-import numpy as np
-import pandas as pd
 import streamlit as st
 
 from gemma_viz.figures import output as draw
 from gemma_viz.stages import around
-from gemma_viz.stages.flow import Flow, Likeliest, depths, embedded_rms, flow, layer_flow, read_out
+from gemma_viz.stages.flow import Likeliest, depths, embedded_rms, flow, layer_flow, read_out
 from gemma_viz.stages.overview import Overview, overview
 from gemma_viz.tokens import visible
 from gemma_viz.ui import blocks, live, panels, words, words_flow
 from gemma_viz.ui.living_picture import living_picture
+from gemma_viz.ui.living_tables import living_tables
 from gemma_viz.ui.page import Page, end_page, start_page
 from gemma_viz.ui.walk_document import walk_document
 
@@ -40,51 +37,11 @@ def whole_pass(page: Page, about: Overview) -> None:
         key="living",
     )
     with st.expander("The numbers of this picture, as a table"):
-        _table(page, values)
-        _likeliest_table(page, shown, following)
+        living_tables(page, values, following)
 
 
 def _labelled(likeliest: Likeliest) -> list[tuple[str, float]]:
     return list(zip(map(visible, likeliest.texts), likeliest.probabilities.tolist(), strict=True))
-
-
-def _table(page: Page, values: Flow) -> None:
-    """The numbers of all tokens that the picture has, those of the selected one first."""
-    n_layers, n_tokens = values.attention.shape
-    order = sorted(range(n_tokens), key=lambda at: values.shown[at] != page.position)
-
-    def column(rows: np.ndarray) -> np.ndarray:
-        return rows[:, order].T.ravel()
-
-    st.dataframe(
-        pd.DataFrame(
-            {
-                "position": np.repeat([values.shown[at] for at in order], n_layers),
-                "token": [page.labels[values.shown[at]] for at in order for _ in range(n_layers)],
-                "layer": np.tile(np.arange(n_layers), n_tokens),
-                "RMS before": column(values.stream_rms[:-1:2]),
-                "attention’s update ÷ stream": column(values.attention),
-                "reads most from": [page.labels[key] for key in column(values.read[:, :, 0])],
-                "with the weight (mean over heads)": column(values.weights[:, :, 0]),
-                "RMS between": column(values.stream_rms[1::2]),
-                "MLP’s update ÷ stream": column(values.mlp),
-                "RMS after": column(values.stream_rms[2::2]),
-            }
-        ),
-        hide_index=True,
-        height=320,
-        key="living_table",
-    )
-
-
-def _likeliest_table(page: Page, shown: range, following: Sequence[tuple[str, float]]) -> None:
-    nexts, shares = zip(*following, strict=True)
-    tokens = {"position": shown, "token": [page.labels[at] for at in shown]}
-    st.dataframe(
-        pd.DataFrame({**tokens, "likeliest next": nexts, "its probability": shares}),
-        hide_index=True,
-        key="living_nexts",
-    )
 
 
 page = start_page(

@@ -40,7 +40,8 @@ function shownOf(state) {
   const [first, last, all] = [positionAt(state, 0), positionAt(state, state.n - 1), state.lastToken + 1];
   if (state.n === all) return "";
   const which = first === last ? `Token ${first}` : `Tokens ${first} to ${last}`;
-  return `${which} of ${all.toLocaleString("en")} drawn: those around the selected one. Select another to see its own.`;
+  const curves = first > 0 ? " A curve from the left edge comes from a token before them." : "";
+  return `${which} of ${all.toLocaleString("en")} drawn; select a token to see those around it.${curves}`;
 }
 
 // As words.size writes numbers, and words.percent those that are not small.

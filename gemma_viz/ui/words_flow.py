@@ -16,9 +16,9 @@ def seen(values: Flow, about: Overview, labels: Sequence[str], next_label: str) 
     at, n_layers = values.shown.index(about.position), len(values.attention)
     label = f"“{labels[about.position]}”"
     return (
-        f"{_number(len(values.shown), 'token')} across and {_number(n_layers, 'layer')} down. The stream of each token "
-        "is a line, wider where its RMS is larger, with a bar to the left of it for the update of each attention and "
-        f"one to the right for that of each MLP. The stream of {label} goes from an RMS of "
+        f"Tokens across and {_number(n_layers, 'layer')} down. The stream of each token is a line, wider where its RMS "
+        "is larger, with a bar to the left of it for the update of each attention and one to the right for that of "
+        f"each MLP. The stream of {label} goes from an RMS of "
         f"{size(float(values.stream_rms[0, at]))} to one of {size(float(values.stream_rms[-1, at]))}."
         f"{_largest('attention', values.attention[:, at])}{_largest('an MLP', values.mlp[:, at])} Below each line "
         f"stands the likeliest next token, here “{next_label}” with {percent(about.top.probabilities[0])}."

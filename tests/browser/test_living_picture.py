@@ -44,4 +44,16 @@ def test_with_reduced_motion_it_is_stepped_through_only(chromium: Browser, serve
     expect(app.tab.get_by_role("button", name="Play", exact=True)).to_have_count(0)
     app.tab.get_by_role("button", name="One step back").click()
     expect(app.tab.locator(".living .said")).to_contain_text("The final norm brings the stream of")
+    expect(app.tab.get_by_text("Your device asks for less motion")).to_be_visible()
+    on = app.tab.get_by_role("button", name="One step on")
+    on.press("Enter")
+    expect(on).to_be_focused()  # also where there is no further step
+    expect(on).to_be_disabled()
     context.close()
+
+
+def test_its_numbers_are_a_table_and_a_text(app: Driver) -> None:
+    app.open()
+    expect(app.tab.get_by_role("img", name=re.compile("The stream of “␣move” goes from an RMS of"))).to_be_visible()
+    app.tab.get_by_text("The numbers of this picture, as a table").press("Enter")
+    expect(app.tab.get_by_test_id("stDataFrame")).to_have_count(2)

@@ -63,7 +63,7 @@ def test_what_is_seen_is_said_with_the_largest_updates(tiny: gv.Model) -> None:
     said = seen(values, overview(cap, 2), [token.label for token in cap.tokens], "zebra")
     first, last = (cap.resid_pre(0)[2], cap.resid_post(-1)[2])
     rms = [size(float(stream.pow(2).mean().sqrt())) for stream in (first, last)]
-    assert said.startswith("4 tokens across and 4 layers down.")
+    assert said.startswith("Tokens across and 4 layers down.")
     assert f"goes from an RMS of {rms[0]} to one of {rms[1]}." in said
     assert "largest update by attention is in layer 2, 77 times the stream’s size." in said
     assert "by an MLP" not in said
