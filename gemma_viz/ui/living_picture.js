@@ -4,7 +4,7 @@
 
 const ROW = { text: 42, embedding: 24, layer: 14, manyLayers: 10, norm: 24, output: 50 }; // heights in pixels
 const MANY_LAYERS = 30;
-const NARROWEST = 52; // pixels of a column, so that most words can be read
+const NARROWEST = 56; // pixels of a column, so that most words can be read
 const WIDE = 620; // pixels of the board from which on there is room for what a stream is read out as on the way
 const STEM = { thin: 1.5, thick: 15 }; // pixels
 const STEP_MS = 550;
@@ -91,7 +91,7 @@ function layOut(root, state) {
   const width = board.clientWidth;
   if (!width) return;
   const wide = width >= WIDE;
-  const room = width - (wide ? 230 : 72);
+  const room = width - (wide ? 243 : 72);
   const n = Math.min(state.tokens.length, Math.max(1, Math.floor(room / NARROWEST)));
   const from = Math.max(0, Math.min(state.selected - state.first - Math.floor(n / 2), state.tokens.length - n));
   const columns = JSON.stringify([n, from, wide]);
