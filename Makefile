@@ -68,7 +68,7 @@ bench-load: $(VENV)/ready-dev
 	$(BIN)/python -m benchmarks.load
 	$(BIN)/python -m benchmarks.faults
 
-# Whether an advisory is known of a package that is installed here: what both requirements files name, and what that
+# Whether an advisory is known of a package that is installed here: what the requirements files name, and what that
 # needs in turn. Advisories are asked for at pypi.org. What could not be asked about counts as a failure.
 audit: $(VENV)/ready-dev $(AUDIT_VENV)/ready
 	@$(AUDIT_VENV)/bin/pip-audit --strict --progress-spinner off --path $(VENV)/lib/python3*/site-packages \
@@ -83,11 +83,11 @@ $(VENV)/ready: requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt
+$(VENV)/ready-dev: $(VENV)/ready requirements-serve.txt requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-$(BENCH_VENV)/ready: requirements.txt requirements-dev.txt benchmarks/requirements.txt
+$(BENCH_VENV)/ready: requirements.txt requirements-serve.txt requirements-dev.txt benchmarks/requirements.txt
 	@test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	@touch $@

@@ -11,10 +11,12 @@ Everything that captures return is a torch tensor on the CPU in float32, for one
 its docstring says otherwise.
 """
 
-from gemma_viz.capture import MLP, Attention, Capture, TopK
+from gemma_viz.capture import Capture
 from gemma_viz.checkpoints import load
 from gemma_viz.edits import Edits
+from gemma_viz.inside import MLP, Attention
 from gemma_viz.model import Model, NearestTokens
+from gemma_viz.ranking import TopK
 from gemma_viz.spec import ModelSpec
 from gemma_viz.tokens import Token
 

@@ -7,199 +7,27 @@ which begins like this one need not be run from its start.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_max_pool2d
 from transformers import DynamicCache
 
-from gemma_viz import capture_file, display
-from gemma_viz.attention import AttentionRule, hidden_keys, masked_scores, seen_keys
+from gemma_viz import capture_file, contributions, kept
+from gemma_viz.attention import AttentionRule
 from gemma_viz.edits import UNCHANGED, Edits
 from gemma_viz.errors import CaptureFileError, EditsError
-from gemma_viz.instrument import Injection, Run, running, weight_in_run
-from gemma_viz.ranking import Ranking, rank
-from gemma_viz.tokens import Tokens, tokens_with_ids, visible
+from gemma_viz.inside import INSIDE_ATTENTION, INSIDE_MLP, INSIDE_SUBLAYERS, MLP, Attention, Sublayers
+from gemma_viz.kept import Kept
+from gemma_viz.ranking import Ranking, TopK, rank
+from gemma_viz.run import Injection, Run, running
+from gemma_viz.tokens import Tokens, tokens_with_ids
 
 if TYPE_CHECKING:
     from gemma_viz.model import Model
     from gemma_viz.patching import Patch
-
-KEPT = ("resid_pre", "rot_k", "values")  # of every layer; the last layer's resid_post comes with them
-# In the order in which a layer makes them; a replay stops after the last.
-INSIDE_ATTENTION = ("attn_in", "q", "k", "v", "rot_q", "rot_k", "z", "attn_projected", "attn_out")
-INSIDE_SUBLAYERS = ("attn_projected", "attn_out", "resid_mid", "mlp_projected", "mlp_out")
-INSIDE_MLP = ("mlp_in", "gate", "up", "act", "mlp_projected", "mlp_out")
-
-# For display: the axes of what a notebook shows of a sublayer.
-ATTENTION_AXES = {
-    "input": "position, d_model",
-    **dict.fromkeys(("q", "rot_q"), "head, position, d_head"),
-    **dict.fromkeys(("k", "rot_k", "v"), "kv_head, position, d_head"),
-    "z": "head, position, d_head",
-    **dict.fromkeys(("projected", "out"), "position, d_model"),
-}
-MLP_AXES = {
-    "input": "position, d_model",
-    **dict.fromkeys(("gate", "up", "act"), "position, d_mlp"),
-    **dict.fromkeys(("projected", "out"), "position, d_model"),
-}
-TOP_K_HEADERS = ("rank", "id", "logit", "probability", "token")
-LARGEST_DISPLAYED = 512  # tokens; the patterns of longer texts are not made only to be displayed
-CELLS_DISPLAYED = 24  # a side
-
-
-@dataclass(frozen=True, repr=False)
-class Attention:
-    """The inside of one attention sublayer. Float32 tensors on the CPU.
-
-    input: [position, d_model], the stream after RMSNorm
-    q, rot_q: [head, position, d_head], queries before and after RoPE (Gemma 3: after the query norm). Where heads use
-        the queries of others, `rot_q` are those they use
-    k, rot_k: [kv_head, position, d_head], keys, likewise
-    v: [kv_head, position, d_head]
-    z: [head, position, d_head], the values, weighted and summed: what goes into the output projection
-    projected: [position, d_model], the heads' outputs after the output projection
-    out: [position, d_model], what is added to the stream: the same, or (Gemma 2, 3) its norm
-    scores: [head, query, key], rot_q . rot_k, scaled (Gemma 2: soft-capped); -inf where the query may not look
-    pattern: [head, query, key], softmax of the scores; rows sum to 1
-    rule: AttentionRule, how the scores are made
-
-    Source: Attention Is All You Need (arXiv:1706.03762), section 3.2; multi-query: arXiv:1911.02150.
-    """
-
-    input: Tensor
-    q: Tensor
-    rot_q: Tensor
-    k: Tensor
-    rot_k: Tensor
-    v: Tensor
-    z: Tensor
-    projected: Tensor
-    out: Tensor
-    rule: AttentionRule
-
-    @cached_property
-    def scores(self) -> Tensor:
-        """[head, query, key], before the softmax."""
-        return self.scores_of(slice(None))
-
-    @cached_property
-    def pattern(self) -> Tensor:
-        """[head, query, key], after the softmax."""
-        return self.scores.softmax(-1)
-
-    def moved_to(self, device: torch.device) -> "Attention":
-        """The same, with the queries and keys that scores are made of on a device."""
-        return replace(self, rot_q=self.rot_q.to(device), rot_k=self.rot_k.to(device))
-
-    def scores_of(self, heads: slice, queries: slice = slice(None), keys: slice = slice(None)) -> Tensor:
-        """The scores of some heads, queries and keys only, each a run of neighbours: [heads, queries, keys]."""
-        n_heads, n_kv_heads, n = len(self.rot_q), len(self.rot_k), self.rot_q.shape[1]
-        kv_heads = [head * n_kv_heads // n_heads for head in range(n_heads)[heads]]
-        hidden = hidden_keys(range(n)[queries], range(n)[keys], self.rule, self.rot_q.device)
-        rot_q, rot_k = self.rot_q[heads, queries], self.rot_k[kv_heads, keys]
-        return masked_scores(rot_q, rot_k, hidden, self.rule)
-
-    def keys_seen_by(self, queries: range) -> range:
-        """The keys that at least one of some neighbouring queries may look at."""
-        return seen_keys(queries, self.rot_k.shape[1], self.rule)
-
-    def __repr__(self) -> str:
-        n_heads, n, _ = self.rot_q.shape
-        window = self.rule.window
-        back = f"{window - 1:,} tokens before it" if window else "all tokens before it"
-        sees = f"itself and {back}" if self.rule.causal else "every token"
-        return f"<Attention of {n_heads} heads ({len(self.rot_k)} of keys and values), {n:,} tokens; each sees {sees}>"
-
-    def _repr_html_(self) -> str:
-        n_heads, n, _ = self.rot_q.shape
-        inside = {name: (axes, getattr(self, name)) for name, axes in ATTENTION_AXES.items()}
-        rows = [*display.shapes(inside), ("scores, pattern", f"head {n_heads:,}, query {n:,}, key {n:,}")]
-        pictures = display.maps(self._small_pattern(), "head") if n <= LARGEST_DISPLAYED else ""
-        return f"<p>{escape(repr(self)[1:-1])}</p>{display.html_table(('value', 'shape'), rows)}{pictures}"
-
-    def _small_pattern(self) -> Tensor:
-        """The pattern, [head, row, column], of longer texts the largest weight of each cell."""
-        side = min(self.rot_q.shape[1], CELLS_DISPLAYED)
-        return adaptive_max_pool2d(self.pattern, (side, side))
-
-
-@dataclass(frozen=True, repr=False)
-class MLP:
-    """The inside of one MLP sublayer. Float32 tensors on the CPU.
-
-    input: [position, d_model], the stream after RMSNorm
-    gate, up: [position, d_mlp], the two projections of the input
-    act: [position, d_mlp], gelu(gate) * up, what goes into the down-projection
-    projected: [position, d_model], act after the down-projection
-    out: [position, d_model], what is added to the stream: the same, or (Gemma 2, 3) its norm
-
-    Source: GLU Variants Improve Transformer (arXiv:2002.05202).
-    """
-
-    input: Tensor
-    gate: Tensor
-    up: Tensor
-    act: Tensor
-    projected: Tensor
-    out: Tensor
-
-    def __repr__(self) -> str:
-        n, d_mlp = self.act.shape
-        return f"<MLP of {d_mlp:,} neurons, {n} tokens>"
-
-    def _repr_html_(self) -> str:
-        rows = display.shapes({name: (axes, getattr(self, name)) for name, axes in MLP_AXES.items()})
-        return f"<p>{escape(repr(self)[1:-1])}</p>{display.html_table(('value', 'shape'), rows)}"
-
-
-@dataclass(frozen=True)
-class Sublayers:
-    """What the two sublayers of a layer add to the stream. Float32 [position, d_model], on the CPU.
-
-    attn_projected, mlp_projected: what they give
-    attn_out, mlp_out: what is added to the stream: the same, or (Gemma 2, 3) its norm
-    resid_mid: the stream between them
-    """
-
-    attn_projected: Tensor
-    attn_out: Tensor
-    resid_mid: Tensor
-    mlp_projected: Tensor
-    mlp_out: Tensor
-
-
-@dataclass(frozen=True, repr=False)
-class TopK:
-    """The likeliest next tokens after one position, the likeliest first.
-
-    ids: tuple of int; texts: tuple of str; logits, probabilities: tuples of float. Probabilities are shares of the
-    whole vocabulary, so they sum to less than 1.
-    """
-
-    ids: tuple[int, ...]
-    texts: tuple[str, ...]
-    logits: tuple[float, ...]
-    probabilities: tuple[float, ...]
-
-    def __repr__(self) -> str:
-        return display.text_table(TOP_K_HEADERS, self._rows)
-
-    def _repr_html_(self) -> str:
-        return display.html_table(TOP_K_HEADERS, self._rows)
-
-    @property
-    def _rows(self) -> list[display.Row]:
-        ranked = enumerate(zip(self.ids, self.logits, self.probabilities, self.texts, strict=True), 1)
-        return [
-            (str(rank), str(id), f"{logit:.3f}", f"{p:.2%}", visible(text)) for rank, (id, logit, p, text) in ranked
-        ]
 
 
 class Capture:
@@ -221,8 +49,8 @@ class Capture:
         edits: Edits,
         earlier: "Sequence[Capture]" = (),
         patch: "Patch | None" = None,
+        values: Kept | None = None,  # where they are there already: nothing is run
     ):
-        edits.check(model.spec)
         self.model = model
         self.text = text
         self.tokens = tokens
@@ -230,19 +58,18 @@ class Capture:
         self.patch = patch
         self._injections = (self._checked(patch).injection(),) if patch else ()
         self.token_ids = torch.tensor([token.id for token in tokens])
+        self._kept = values or self._run_through(earlier)
+
+    def _run_through(self, earlier: "Sequence[Capture]") -> Kept:
+        self.edits.check(self.model.spec)
         base = max(earlier, key=self.tokens_shared_with, default=None)
-        n_shared = self.tokens_shared_with(base) if base else 0
-        layers, last = range(model.spec.n_layers), model.spec.n_layers - 1
-        run = self._run((*KEPT, "resid_post"))
+        run = self._run(kept.NAMES)
         with running(run):
-            model.forward(self.token_ids[n_shared:], base.past(n_shared) if base and n_shared else None)
-            stream = [*(run.values["resid_pre", layer] for layer in layers), run.values["resid_post", last]]
-            if base and n_shared:
-                stream = [
-                    torch.cat([before[:, :n_shared], new], 1) for before, new in zip(base._stream, stream, strict=True)
-                ]
-        self._stream: list[Tensor] = stream  # at n_layers + 1 depths: what enters each layer, and what leaves the last
-        self._keys_values = [(run.values["rot_k", layer], run.values["values", layer]) for layer in layers]
+            if base is None or not (n_shared := self.tokens_shared_with(base)):
+                self.model.forward(self.token_ids)
+                return Kept.of(run)
+            self.model.forward(self.token_ids[n_shared:], base.past(n_shared))
+            return Kept.of(run).after(base._kept, n_shared)
 
     def __len__(self) -> int:
         """The number of tokens."""
@@ -255,7 +82,7 @@ class Capture:
         spec = self.model.spec
         said = (
             f"Capture of {len(self):,} tokens by {self.model.name} ({spec.family}, {self.model.dtype}){self._changed}: "
-            f"the stream at {len(self._stream)} depths, [{len(self):,}, {spec.d_model:,}] each, and keys and values of "
+            f"the stream at {spec.n_layers + 1} depths, [{len(self):,}, {spec.d_model:,}] each, and keys and values of "
             f"{spec.n_layers} layers"
         )
         return f"<p>{escape(said)}</p>{self.tokens._repr_html_()}"
@@ -286,8 +113,8 @@ class Capture:
                 edits=self.edits,
                 token_ids=self.token_ids,
                 spans=tuple(token.span for token in self.tokens),
-                stream=tuple(stream[0] for stream in self._stream),
-                keys_values=tuple((keys[0], values[0]) for keys, values in self._keys_values),
+                stream=tuple(stream[0] for stream in self._kept.stream),
+                keys_values=tuple((keys[0], values[0]) for keys, values in self._kept.keys_values),
             ),
         )
 
@@ -314,7 +141,7 @@ class Capture:
             (keys[None].to(device), values[None].to(device))
             for (keys, values), device in zip(saved.keys_values, devices, strict=True)
         ]
-        return cls._of(model, saved.text, tokens, saved.edits, stream, keys_values)
+        return cls(model, saved.text, tokens, saved.edits, values=Kept(stream, keys_values))
 
     @classmethod
     def together(cls, model: "Model", texts: Sequence[str], tokens: Sequence[Tokens]) -> "list[Capture]":
@@ -325,52 +152,16 @@ class Capture:
         """
         ids = [torch.tensor([token.id for token in some]) for some in tokens]
         lengths = tuple(map(len, ids))
-        run = Run((*KEPT, "resid_post"), UNCHANGED, lengths=lengths)
+        run = Run(kept.NAMES, UNCHANGED, lengths=lengths)
         with running(run):
             model.forward(torch.cat(ids), positions=torch.cat([torch.arange(n) for n in lengths]))
-        layers, last = range(model.spec.n_layers), model.spec.n_layers - 1
-        whole = [*(run.values["resid_pre", layer] for layer in layers), run.values["resid_post", last]]
-        # Copies: a view would keep everybody's values in memory for as long as one of the texts is looked at.
-        streams = [[part.clone() for part in torch.split(stream, list(lengths), dim=1)] for stream in whole]
-        keys, values = (
-            [[part.clone() for part in torch.split(run.values[name, layer], list(lengths), dim=2)] for layer in layers]
-            for name in ("rot_k", "values")
-        )
-        return [
-            cls._of(
-                model,
-                text,
-                tokens[n],
-                UNCHANGED,
-                [stream[n] for stream in streams],
-                [(keys[layer][n], values[layer][n]) for layer in layers],
-            )
-            for n, text in enumerate(texts)
-        ]
-
-    @classmethod
-    def _of(
-        cls,
-        model: "Model",
-        text: str,
-        tokens: Tokens,
-        edits: Edits,
-        stream: list[Tensor],
-        keys_values: list[tuple[Tensor, Tensor]],
-    ) -> "Capture":
-        """A capture whose values are there already."""
-        cap = cls.__new__(cls)
-        cap.model, cap.text, cap.tokens, cap.edits = model, text, tokens, edits
-        cap.token_ids = torch.tensor([token.id for token in tokens])
-        cap.patch, cap._injections = None, ()
-        cap._stream, cap._keys_values = stream, keys_values
-        return cap
+        each = zip(texts, tokens, Kept.of(run).apart(lengths), strict=True)
+        return [cls(model, text, some, UNCHANGED, values=values) for text, some, values in each]
 
     @property
     def nbytes(self) -> int:
         """Bytes of the stream, keys and values that it keeps."""
-        pairs = (tensor for pair in self._keys_values for tensor in pair)
-        return sum(tensor.nbytes for tensor in (*self._stream, *pairs))
+        return self._kept.nbytes
 
     def again(self, edits: Edits) -> "Capture":
         """The same tokens run once more, with other edits and the same patch."""
@@ -384,7 +175,7 @@ class Capture:
 
     def resid_pre(self, layer: int) -> Tensor:
         """The stream as it enters a layer: float32 [position, d_model]."""
-        return _plain(self._stream[self._layer(layer)])
+        return _plain(self._kept.stream[self._layer(layer)])
 
     def resid_mid(self, layer: int) -> Tensor:
         """The stream between a layer's attention and its MLP, replayed: float32 [position, d_model]."""
@@ -392,7 +183,7 @@ class Capture:
 
     def resid_post(self, layer: int) -> Tensor:
         """The stream as it leaves a layer: float32 [position, d_model]."""
-        return _plain(self._stream[self._layer(layer) + 1])
+        return _plain(self._kept.stream[self._layer(layer) + 1])
 
     def stream_at(self, position: int) -> Tensor:
         """One token's stream at every depth, from what enters the first layer to what leaves the last.
@@ -404,28 +195,13 @@ class Capture:
     def attention(self, layer: int) -> Attention:
         """The inside of a layer's attention, by replaying the layer."""
         index = self._layer(layer)
-        return self._attention(index, self._replay(index, INSIDE_ATTENTION))
+        return Attention.of(self._replay(index, INSIDE_ATTENTION), self.model.spec, self.rule(index))
 
     def attention_and_sublayers(self, layer: int) -> tuple[Attention, Sublayers]:
         """As `attention` and `sublayers`, in one replay."""
         index = self._layer(layer)
         values = self._replay(index, (*INSIDE_ATTENTION, *INSIDE_SUBLAYERS[2:]))
-        return self._attention(index, values), Sublayers(**{name: values[name] for name in INSIDE_SUBLAYERS})
-
-    def _attention(self, layer: int, values: dict[str, Tensor]) -> Attention:
-        spec = self.model.spec
-        return Attention(
-            input=values["attn_in"],
-            q=_heads_first(values["q"], spec.n_heads),
-            rot_q=values["rot_q"],
-            k=_heads_first(values["k"], spec.n_kv_heads),
-            rot_k=values["rot_k"],
-            v=_heads_first(values["v"], spec.n_kv_heads),
-            z=_heads_first(values["z"], spec.n_heads),
-            projected=values["attn_projected"],
-            out=values["attn_out"],
-            rule=self.rule(layer),
-        )
+        return Attention.of(values, self.model.spec, self.rule(index)), Sublayers.of(values)
 
     def head_outputs(self, layer: int, position: int) -> Tensor:
         """What each head of a layer adds to the stream of one token: float32 [head, d_model].
@@ -434,33 +210,15 @@ class Capture:
         it multiplied the sum of all heads with. They sum to `attention(layer).out[position]` up to rounding, also in a
         run that leaves attention out.
         """
-        index, row = self._layer(layer), self._position(position)
-        module, values = self.model.hf.model.layers[index], self.attention(layer)
-        weight = weight_in_run(module.self_attn.o_proj, index, self.edits).float().cpu()  # [d_model, head * d_head]
-        by_head = torch.unflatten(weight, 1, (self.model.spec.n_heads, -1))  # [d_model, head, d_head]
-        if not (taken := self.edits.takes("attention", index)) and self.edits.removal == "zero":
-            return torch.zeros(self.model.spec.n_heads, self.model.spec.d_model)
-        rows = [row] if taken else list(range(len(self)))  # each head's part of the mean over the text
-        outputs = torch.einsum("dhc,hpc->hpd", by_head, values.z[:, rows])  # [head, position, d_model]
-        if self.model.spec.post_norms and self._normalises("attention_norms", index):
-            outputs = outputs * norm_factors(module.post_attention_layernorm, values.projected[rows])
-        return outputs.mean(1)
+        return contributions.of_heads(self, self._layer(layer), self._position(position))
 
     def mlp(self, layer: int) -> MLP:
         """The inside of a layer's MLP, by replaying the layer."""
-        values = self._replay(self._layer(layer), INSIDE_MLP)
-        return MLP(
-            input=values["mlp_in"],
-            gate=values["gate"],
-            up=values["up"],
-            act=values["act"],
-            projected=values["mlp_projected"],
-            out=values["mlp_out"],
-        )
+        return MLP.of(self._replay(self._layer(layer), INSIDE_MLP))
 
     def sublayers(self, layer: int) -> Sublayers:
         """What the two sublayers of a layer make, by replaying the layer."""
-        return Sublayers(**self._replay(self._layer(layer), INSIDE_SUBLAYERS))
+        return Sublayers.of(self._replay(self._layer(layer), INSIDE_SUBLAYERS))
 
     def replayed_resid_post(self, layer: int) -> Tensor:
         """What the layer gives when it is called again.
@@ -505,7 +263,7 @@ class Capture:
 
         tokens: ids; returns float32 [batch, len(tokens)]
         """
-        stream = self._stream[injection.layer].expand(len(injection.positions), -1, -1)
+        stream = self._kept.stream[injection.layer].expand(len(injection.positions), -1, -1)
         with running(self._run((), injections=(*self._injections, injection))):
             for layer in range(injection.layer, self.model.spec.n_layers):
                 stream = self.model.forward_layer(layer, stream)
@@ -564,14 +322,7 @@ class Capture:
         Its column of the down-projection and, on Gemma 2 and 3, times what the norm after it multiplied the sum of all
         neurons with.
         """
-        index, row = self._layer(layer), self._position(position)
-        module = self.model.hf.model.layers[index]
-        column = weight_in_run(module.mlp.down_proj, index, self.edits)[:, neuron].float().cpu()
-        if not self.edits.takes("mlp", index):
-            return column / len(self) if self.edits.removal == "mean" else torch.zeros_like(column)
-        if self.model.spec.post_norms and self._normalises("mlp_norms", index):
-            column = column * norm_factors(module.post_feedforward_layernorm, self.mlp(index).projected[row])
-        return column
+        return contributions.of_neuron(self, self._layer(layer), neuron, self._position(position))
 
     def ranking(self, targets: Tensor, k: int = 10, layer: int = -1) -> Ranking:
         """The k likeliest tokens after every position, as the output would read them off the stream after a layer.
@@ -579,7 +330,7 @@ class Capture:
         targets: int64 [position], a token of interest at each, whose rank and probability are given too
         layer: the last gives the model's own prediction, an earlier one the "logit lens"
         """
-        stream = self._stream[self._layer(layer) + 1]
+        stream = self._kept.stream[self._layer(layer) + 1]
         with running(self._run()):
             return rank(self._unembed, self.model.hf.model.norm(stream)[0], targets, k)
 
@@ -601,7 +352,7 @@ class Capture:
         """
         run = self._run(names, until=names[-1])
         with running(run):
-            self.model.forward_layer(layer, self._stream[layer])
+            self.model.forward_layer(layer, self._kept.stream[layer])
         return {name: _plain(value) for (name, _), value in run.values.items()}
 
     def tokens_shared_with(self, earlier: "Capture") -> int:
@@ -616,21 +367,21 @@ class Capture:
 
     def past(self, n: int | None = None) -> DynamicCache:
         """The keys and values of the first n tokens, of all if not said; what is added to them does not come back."""
-        return DynamicCache([(keys[:, :, :n], values[:, :, :n]) for keys, values in self._keys_values])
+        return self._kept.past(n)
 
     def keys_values(self) -> list[tuple[Tensor, Tensor]]:
         """Every layer's keys after RoPE and values: [batch 1, kv_head, position, d_head], in the model's dtype."""
-        return self._keys_values
+        return self._kept.keys_values
 
     def _stream_at(self, position: int) -> Tensor:
         """As `stream_at`, in the model's own dtype, where its last layer is."""
-        index, last = self._position(position), self._stream[-1].device
-        return torch.cat([stream[:, index].to(last) for stream in self._stream])
+        index, last = self._position(position), self._kept.stream[-1].device
+        return torch.cat([stream[:, index].to(last) for stream in self._kept.stream])
 
     def _final_norm(self, positions: Any) -> Tensor:
         """[batch, len(positions), d_model], in the model's own dtype, where its final norm is."""
         with running(self._run()):
-            return self.model.hf.model.norm(self._stream[-1][:, positions])
+            return self.model.hf.model.norm(self._kept.stream[-1][:, positions])
 
     def _unembed(self, normed: Tensor) -> Tensor:
         """As `unembed`, in the model's own dtype, where its output projection is."""
@@ -652,25 +403,19 @@ class Capture:
     def _final_factors(self, position: int) -> Tensor:
         """What the final norm multiplies a token's stream with: float32 [d_model]."""
         stream = self.resid_post(-1)[self._position(position)]
-        return norm_factors(self.model.hf.model.norm, stream) if self.edits.final_norm else torch.ones_like(stream)
-
-    def _normalises(self, kind: str, layer: int) -> bool:
-        return self.edits.takes("norms", layer) and self.edits.takes(kind, layer)
+        if not self.edits.final_norm:
+            return torch.ones_like(stream)
+        return contributions.norm_factors(self.model.hf.model.norm, stream)
 
     def _layer(self, layer: int) -> int:
-        return _index(layer, self.model.spec.n_layers, "layer")
+        return from_start(layer, self.model.spec.n_layers, "layer")
 
     def _position(self, position: int) -> int:
-        return _index(position, len(self), "position")
+        return from_start(position, len(self), "position")
 
 
-def norm_factors(norm: Any, x: Tensor) -> Tensor:
-    """What an RMSNorm multiplies each component of x with: (1 + weight) / RMS of x. Float32, of the shape of x."""
-    weight = norm.weight.detach().float().cpu()
-    return (1 + weight) * (x.pow(2).mean(-1, keepdim=True) + norm.eps).rsqrt()
-
-
-def _index(index: int, n: int, what: str) -> int:
+def from_start(index: int, n: int, what: str) -> int:
+    """An index that may count from the end, counted from the start. Raises IndexError where it is none of n."""
     if not -n <= index < n:
         raise IndexError(f"There is no {what} {index}: the {what}s are 0 to {n - 1}.")
     return index % n
@@ -679,13 +424,3 @@ def _index(index: int, n: int, what: str) -> int:
 def _plain(tensor: Tensor) -> Tensor:
     """Without the batch axis, float32, on the CPU."""
     return tensor[0].float().cpu()
-
-
-def _heads_first(tensor: Tensor, n_heads: int) -> Tensor:
-    """[head, position, d_head] from [position, head * d_head], or from [head, position, d_head] as it is.
-
-    A projection gives the first form; transformers splits the heads before it applies a query or key norm.
-    """
-    if tensor.dim() == 3:
-        return tensor
-    return tensor.reshape(len(tensor), n_heads, -1).transpose(0, 1)

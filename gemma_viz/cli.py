@@ -79,7 +79,13 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_serving(commands)
+    _add_writing(commands)
+    _add_printing(commands)
+    return parser
 
+
+def _add_serving(commands: Any) -> None:
     app = _command(commands, "app", "open the app: a server on this machine that a browser shows", _app)
     app.add_argument("--port", type=int, default=8501, help="where it listens (default: %(default)s)")
     app.add_argument("--host", help="the address it listens on (default: all of this machine's)")
@@ -102,6 +108,8 @@ def _parser() -> argparse.ArgumentParser:
         help="GPUs of each replica, 0.5 for two on one GPU (default: 1 where this machine has any)",
     )
 
+
+def _add_writing(commands: Any) -> None:
     document = _command(commands, "walk", "write the walk of a prompt as one HTML file", _walk)
     _add_text(document)
     _add_run(document)
@@ -126,6 +134,8 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--output", default="capture.safetensors", metavar="FILE", help="(default: %(default)s)"
     )
 
+
+def _add_printing(commands: Any) -> None:
     following = _command(commands, "next", "the likeliest next tokens", _next)
     _add_text(following)
     _add_run(following)
@@ -140,7 +150,6 @@ def _parser() -> argparse.ArgumentParser:
 
     models = _command(commands, "models", "which models are here, and what the others need", _models)
     _add_json(models)
-    return parser
 
 
 def _command(commands: Any, name: str, help: str, run: Callable[[Any], None]) -> argparse.ArgumentParser:

@@ -12,8 +12,8 @@ from torch import Tensor
 from transformers import Cache
 
 from gemma_viz.capture import Capture
-from gemma_viz.instrument import Run, running
 from gemma_viz.model import Model
+from gemma_viz.run import Run, running
 from gemma_viz.sampling import Sampling, choose
 from gemma_viz.tokens import token_text
 

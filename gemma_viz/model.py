@@ -18,11 +18,12 @@ from gemma_viz.capture import Capture
 from gemma_viz.display import html_table, text_table
 from gemma_viz.edits import UNCHANGED, Edits
 from gemma_viz.errors import OutOfMemory
-from gemma_viz.instrument import instrument, rotations
+from gemma_viz.instrument import instrument
 from gemma_viz.linear import linear
 from gemma_viz.memory import free_bytes
 from gemma_viz.patching import Patch
 from gemma_viz.ranking import top_k
+from gemma_viz.rotations import rotations
 from gemma_viz.spec import ModelSpec
 from gemma_viz.tokens import Tokens, token_text, tokenize, tokens_with_ids, visible
 from gemma_viz.vocabulary import Vocabulary

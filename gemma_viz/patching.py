@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from gemma_viz.errors import EditsError
-from gemma_viz.instrument import Injection
+from gemma_viz.run import Injection
 from gemma_viz.spec import ModelSpec
 
 if TYPE_CHECKING:

@@ -5,14 +5,19 @@ to what was asked for, and dropped; the reductions together take less time than 
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from gemma_viz import display
+from gemma_viz.tokens import visible
+
 POSITIONS_AT_ONCE = 64  # of logits: fewer would leave the matrix product waiting for memory
 ROWS_AT_ONCE = 8  # of logits that are reduced: these stay in the processor's cache
 GROUP = 128  # neighbouring ids whose largest value is looked at first
+TOP_K_HEADERS = ("rank", "id", "logit", "probability", "token")
 
 
 class Ranking(NamedTuple):
@@ -29,6 +34,33 @@ class Ranking(NamedTuple):
     target_probabilities: Tensor
     target_ranks: Tensor
     target_log_probabilities: Tensor
+
+
+@dataclass(frozen=True, repr=False)
+class TopK:
+    """The likeliest next tokens after one position, the likeliest first.
+
+    ids: tuple of int; texts: tuple of str; logits, probabilities: tuples of float. Probabilities are shares of the
+    whole vocabulary, so they sum to less than 1.
+    """
+
+    ids: tuple[int, ...]
+    texts: tuple[str, ...]
+    logits: tuple[float, ...]
+    probabilities: tuple[float, ...]
+
+    def __repr__(self) -> str:
+        return display.text_table(TOP_K_HEADERS, self._rows)
+
+    def _repr_html_(self) -> str:
+        return display.html_table(TOP_K_HEADERS, self._rows)
+
+    @property
+    def _rows(self) -> list[display.Row]:
+        ranked = enumerate(zip(self.ids, self.logits, self.probabilities, self.texts, strict=True), 1)
+        return [
+            (str(rank), str(id), f"{logit:.3f}", f"{p:.2%}", visible(text)) for rank, (id, logit, p, text) in ranked
+        ]
 
 
 def rank(unembed: Callable[[Tensor], Tensor], normed: Tensor, targets: Tensor, k: int) -> Ranking:

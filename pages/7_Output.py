@@ -61,7 +61,7 @@ def next_tokens() -> None:
 
 
 def norm_and_projection() -> None:
-    """What the final norm does, and the matrix that stands at both ends."""
+    """What the final norm does, any soft-cap, and the matrix that stands at both ends."""
     left, right = st.columns(2, gap="large")
     with left:
         panels.chart(draw.norms(live.values(final_norm, page.run), page.labels, here), key="norms")
@@ -80,7 +80,11 @@ def norm_and_projection() -> None:
             f"{capped.after[0]:.2f}; the order stays."
         )
         panels.chart(draw.soft_cap(capped), key="soft_cap")
+    matrix_at_both_ends()
 
+
+def matrix_at_both_ends() -> None:
+    """A token's row as it enters the stream, and as it makes the token's logit."""
     st.subheader("One matrix at both ends" if spec.tied else "Two matrices")
     typed = panels.typed_token(page.view, page.run.model, "row", "Row of this word (empty: of the selected token)")
     token = page.run.tokens[here].id if typed is None else typed
@@ -226,9 +230,7 @@ panels.why(
     page.view,
     page.run,
     here,
-    text=f"The stream has grown through the layers, for {selected} to an RMS of "
-    f"{words.size(scales.before[here])}; after the norm it is {words.size(scales.after[here])}. Logits grow with it, "
-    "and a softmax over large logits gives nearly everything to one token, whether or not it is the right one.",
+    text=words_output.why_a_final_norm(selected, scales.before[here], scales.after[here]),
     edits=Edits(final_norm=False),
     without="the final norm",
 )

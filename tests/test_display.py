@@ -137,7 +137,7 @@ def test_of_a_long_text_the_maps_are_small_and_of_a_very_long_one_none_is_made(
     tiny: gv.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert Seen(tiny.capture("the cat " * 20).attention(0)._repr_html_()).elements.count("rect") <= 6 * 24**2
-    monkeypatch.setattr("gemma_viz.capture.LARGEST_DISPLAYED", 30)
+    monkeypatch.setattr("gemma_viz.inside.LARGEST_DISPLAYED", 30)
     values = tiny.capture("the cat " * 20).attention(0)
     assert "svg" not in Seen(values._repr_html_()).elements
     assert "pattern" not in vars(values)

@@ -10,10 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from starlette.applications import Starlette
-from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route
 
 from gemma_viz.engine import Engine, Ticket, wire
 from gemma_viz.engine.keys import CaptureKey, ModelKey, Request
@@ -27,19 +24,6 @@ FRAME_SECONDS = 0.1
 SIGN_OF_LIFE_SECONDS = 5.0  # after which the same is said again
 
 _waiters = ThreadPoolExecutor(256, "gemma-viz-waiter")  # as many requests are looked after at a time
-
-
-def application(engine: Engine) -> Starlette:
-    """The engine as an ASGI application."""
-
-    async def answer(http: HttpRequest) -> Response:
-        return await answered(engine, await http.body())
-
-    return Starlette(routes=[Route(ANSWER, answer, methods=["POST"]), Route("/live", _live)])
-
-
-async def _live(http: HttpRequest) -> Response:
-    return PlainTextResponse("The engine answers.\n")
 
 
 async def answered(engine: Engine, body: bytes) -> Response:

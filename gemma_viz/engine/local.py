@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import Context
 from dataclasses import dataclass
 from types import FunctionType
@@ -135,8 +135,8 @@ class LocalEngine:
         with self._changed:
             if ticket.is_over or ticket in self._at_work:
                 return 0
-            others = sum(1 for _ in itertools.takewhile(lambda other: other is not ticket, self._line.values()))
-            return others + len(self._at_work)
+            before = itertools.takewhile(lambda other: other is not ticket, self._line.values())
+            return _n_waiting(before) + len(self._at_work)
 
     @property
     def state(self) -> EngineState:
@@ -144,7 +144,7 @@ class LocalEngine:
         with self._changed:
             ready = tuple(name for name, loading in self._loadings.items() if loading.model)
             caches = {"captures": self._captures.state, "answers": self._answers.state}
-            return EngineState(len(self._line), len(self._at_work), ready, caches)
+            return EngineState(_n_waiting(self._line.values()), len(self._at_work), ready, caches)
 
     @property
     def is_alive(self) -> bool:
@@ -339,6 +339,11 @@ def function_named(name: str) -> Callable[..., Any]:
     if not isinstance(found, FunctionType) or function.startswith("_"):
         raise EngineError("There is no such value to ask for.")
     return found
+
+
+def _n_waiting(tickets: Iterable[LocalTicket]) -> int:
+    """Without those who have left, whose tickets lie in the line until their turn."""
+    return sum(not ticket.is_over for ticket in tickets)
 
 
 def _replaced() -> Cancelled:

@@ -21,10 +21,9 @@ from gemma_viz.errors import GemmaVizError
 
 # Of these modules classes are made again, and functions found, by their name. None of them does anything when imported.
 MODULES = re.compile(
-    r"gemma_viz\.((attention|capture|edits|errors|generation|model|patching|ranking|sampling|spec|steps|tokens)|(engine\.keys)"
+    r"gemma_viz\.((attention|edits|errors|generation|model|patching|ranking|sampling|spec|steps|tokens)|(engine\.keys)"
     r"|report|stages|(stages\.[a-z_]+))"
 )
-LARGEST_INTEGER = 2**64  # msgpack's own end
 
 ARRAY, TUPLE, SET, RANGE, RECORD, ERROR, FUNCTION, INTEGER = range(8)
 

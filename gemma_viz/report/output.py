@@ -31,10 +31,9 @@ def section(subject: Subject) -> Section:
         *the_code(subject, check_unembed(subject.cap, subject.position)),
         *why(
             subject,
-            f"The stream has grown through the layers, for {subject.token} to an RMS of "
-            f"{words.size(scales.before[subject.position])}; after the norm it is "
-            f"{words.size(scales.after[subject.position])}. Logits grow with it, and a softmax over large logits gives "
-            "nearly everything to one token, whether or not it is the right one.",
+            words_output.why_a_final_norm(
+                subject.token, scales.before[subject.position], scales.after[subject.position]
+            ),
             Edits(final_norm=False),
             "the final norm",
         ),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from gemma_viz.capture import Capture
+from gemma_viz.capture import Capture, from_start
 from gemma_viz.edits import Edits
 from gemma_viz.spec import ModelSpec
 from gemma_viz.ui.words import code
@@ -62,13 +62,7 @@ def places(cap: Capture, layers: Sequence[int], heads: Sequence[int]) -> tuple[t
     """Every asked head of every asked layer; negative numbers count from the end. Raises IndexError for others."""
     spec = cap.model.spec
     return tuple(
-        (_from_start(layer, spec.n_layers, "layer"), _from_start(head, spec.n_heads, "head"))
+        (from_start(layer, spec.n_layers, "layer"), from_start(head, spec.n_heads, "head"))
         for layer in layers
         for head in heads
     )
-
-
-def _from_start(index: int, n: int, what: str) -> int:
-    if not -n <= index < n:
-        raise IndexError(f"There is no {what} {index}: the {what}s are 0 to {n - 1}.")
-    return index % n

@@ -77,9 +77,7 @@ class Places:
         with self._lock:
             self._threads = {thread for thread in self._threads if thread.is_alive()}
             if thread not in self._threads and len(self._threads) >= self._most:
-                raise Busy(
-                    f"This server is busy: {len(self._threads)} pages are being drawn now. Try again in a moment."
-                )
+                raise Busy("This server is busy drawing the pages of others. Try again in a moment.")
             self._threads.add(thread)
 
 

@@ -8,7 +8,8 @@ import torch
 from torch.nn.functional import max_pool2d
 
 from gemma_viz.attention import AttentionRule
-from gemma_viz.capture import Attention, Capture
+from gemma_viz.capture import Capture
+from gemma_viz.inside import Attention
 from gemma_viz.stages import Check, Floats, around, check, to_numpy
 from gemma_viz.steps import attention as attention_step
 from gemma_viz.steps import scores as scores_step

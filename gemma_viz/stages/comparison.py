@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
-from gemma_viz.capture import Attention, Capture
+from gemma_viz.capture import Capture
+from gemma_viz.inside import Attention
 from gemma_viz.model import Model
 from gemma_viz.stages import Floats, around, to_numpy
 from gemma_viz.tokens import Token

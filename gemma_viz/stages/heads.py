@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d, pad
 
-from gemma_viz.capture import Attention, Capture
+from gemma_viz.capture import Capture
+from gemma_viz.inside import Attention
 from gemma_viz.stages import Floats, to_numpy
 
 POOLED_TO = 48  # cells a side of one head's small map, at most

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from gemma_viz.capture import Capture
 from gemma_viz.edits import Activation
-from gemma_viz.instrument import Run, running
 from gemma_viz.model import Model
+from gemma_viz.run import Run, running
 from gemma_viz.stages import Floats, rms, to_numpy
 
 POINTS = 201

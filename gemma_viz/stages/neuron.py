@@ -14,9 +14,10 @@ from torch import Tensor
 
 from gemma_viz.capture import Capture
 from gemma_viz.edits import UNCHANGED, Edits
-from gemma_viz.instrument import Run, norm_before_mlp, running
+from gemma_viz.instrument import norm_before_mlp
 from gemma_viz.linear import linear
 from gemma_viz.model import ROWS_AT_ONCE, Model
+from gemma_viz.run import Run, running
 from gemma_viz.stages import Floats, to_numpy
 from gemma_viz.stages.extremes import Extremes, extremes
 from gemma_viz.tokens import tokenize

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from gemma_viz.capture import Capture, TopK
+from gemma_viz.capture import Capture
+from gemma_viz.ranking import TopK
 from gemma_viz.spec import ModelSpec
 from gemma_viz.stages import rms
 

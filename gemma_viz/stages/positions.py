@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from gemma_viz.capture import Attention, Capture
+from gemma_viz.capture import Capture
+from gemma_viz.inside import Attention
 from gemma_viz.stages import Floats, around, to_numpy
 from gemma_viz.stages.heads import bands
 

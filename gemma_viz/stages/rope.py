@@ -7,8 +7,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gemma_viz.capture import Attention, Capture
-from gemma_viz.instrument import rotations, turned_to
+from gemma_viz.capture import Capture
+from gemma_viz.inside import Attention
+from gemma_viz.rotations import rotations, turned_to
 from gemma_viz.stages import Check, Floats, check, to_numpy
 from gemma_viz.stages.wavelengths import layer_wavelengths, pairs
 from gemma_viz.steps import rope as rope_step

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gemma_viz.capture import Capture
-from gemma_viz.instrument import rotations
+from gemma_viz.rotations import rotations
 from gemma_viz.stages import Floats, to_numpy
 
 

@@ -4,6 +4,7 @@ from functools import cache
 from threading import current_thread
 
 import streamlit as st
+from streamlit.errors import StreamlitMissingAuthlibError
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from gemma_viz.errors import BadSetting, Busy, GemmaVizError
@@ -24,11 +25,21 @@ def arrive(page: str) -> None:
     if is_logged_in is False:
         st.title("Gemma Viz")
         st.markdown("Log in to see inside a language model, with your own prompt.")
-        st.button("Log in", type="primary", on_click=st.login)
+        st.button("Log in", type="primary", on_click=_log_in)
         st.stop()
     if is_logged_in:
         with st.sidebar:
             st.button("Log out", icon=":material/logout:", on_click=st.logout)
+
+
+def _log_in() -> None:
+    """Go to the provider, from a callback. Raises BadSetting where the library for it is missing."""
+    try:
+        st.login()
+    except StreamlitMissingAuthlibError as error:
+        raise BadSetting(
+            "Log-in needs Authlib, which is not installed here. Whoever runs this app can mend that."
+        ) from error
 
 
 def _is_logged_in() -> bool | None:

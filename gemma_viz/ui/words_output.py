@@ -57,6 +57,15 @@ def without_the_final_norm(normed: Sharpness, unnormed: Sharpness, labels: Seque
     )
 
 
+def why_a_final_norm(token: str, before: float, after: float) -> str:
+    """What it is good for. token: as Markdown; before, after: the RMS of its stream."""
+    return (
+        f"The stream has grown through the layers, for {token} to an RMS of {size(before)}; after the norm it is "
+        f"{size(after)}. Logits grow with it, and a softmax over large logits gives nearly everything to one token, "
+        "whether or not it is the right one."
+    )
+
+
 def what_was_drawn(values: Choice, labels: Sequence[str], seed: int) -> str:
     """Which token is chosen and why, in Markdown. labels: of the tokens in `values`."""
     chosen = code(labels[values.chosen])

@@ -108,6 +108,7 @@ def test_those_who_wait_know_their_place(gate: Gate) -> None:
         time.sleep(0.01)
     assert [ticket.ahead for ticket in tickets] == [0, 1, 2]
     tickets[1].cancel()
+    assert (tickets[2].ahead, engine.state.waiting) == (1, 1), "who has left is not before anybody"
     gate.opened.set()
     with pytest.raises(Cancelled):
         answer(tickets[1])

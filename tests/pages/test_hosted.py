@@ -5,9 +5,11 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
+from streamlit.errors import StreamlitMissingAuthlibError
 from streamlit.testing.v1 import AppTest
 
 from gemma_viz.engine import local
+from gemma_viz.errors import BadSetting
 from gemma_viz.service import log
 from gemma_viz.service.settings import settings
 from gemma_viz.ui import live, view, visitor
@@ -163,6 +165,15 @@ def test_with_a_login_set_up_no_page_shows_anything_before_it(setting: Set, page
 def test_secrets_for_a_login_are_enough_to_ask_for_it(setting: Set) -> None:
     setting()
     assert [button.label for button in open_page("overview.py").button] == ["Log in"]
+
+
+def test_a_login_without_its_library_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def login() -> None:
+        raise StreamlitMissingAuthlibError
+
+    monkeypatch.setattr("streamlit.login", login)
+    with pytest.raises(BadSetting, match="Authlib"):
+        visitor._log_in()
 
 
 def test_who_is_logged_in_sees_the_page_and_the_way_out(setting: Set, monkeypatch: pytest.MonkeyPatch) -> None:

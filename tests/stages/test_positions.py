@@ -9,7 +9,7 @@ import torch
 
 import gemma_viz as gv
 from gemma_viz.attention import AttentionRule
-from gemma_viz.capture import Attention
+from gemma_viz.inside import Attention
 from gemma_viz.stages import heads, positions
 from tests.conftest import PROMPT
 
