@@ -30,7 +30,7 @@ function told(state, row, column) {
 
 function namesRead(state, layer, column) {
   const names = readsOf(state, layer, column).map(({ position, weight }) => {
-    const name = position === positionAt(state, column) ? "itself" : state.labels[position];
+    const name = position === positionAt(state, column) ? "itself" : `token ${position} ${state.labels[position]}`;
     return `${name} ${percent(weight)}`;
   });
   return names.length ? `; reads most from ${names.join(", ")}` : "";

@@ -78,7 +78,7 @@ def _read(values: Flow, layer: int, at: int, labels: Sequence[str]) -> str:
     """What attention reads, as a part of a sentence."""
     first, second = (float(weight) for weight in values.weights[layer, at, :2])
     own = values.shown[at]
-    names = ["itself" if key == own else f"“{labels[key]}”" for key in values.read[layer, at, :2].tolist()]
+    names = ["itself" if key == own else f"token {key} “{labels[key]}”" for key in values.read[layer, at, :2].tolist()]
     then = f", then from {names[1]} ({percent(second)})" if second > 0 else ""
     return f"; it reads most from {names[0]} ({percent(first)} of the weight, on average over the heads){then}"
 

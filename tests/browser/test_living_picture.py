@@ -55,5 +55,5 @@ def test_with_reduced_motion_it_is_stepped_through_only(chromium: Browser, serve
 def test_its_numbers_are_a_table_and_a_text(app: Driver) -> None:
     app.open()
     expect(app.tab.get_by_role("img", name=re.compile("The stream of “␣move” goes from an RMS of"))).to_be_visible()
-    app.tab.get_by_text("The numbers of this picture, as a table").press("Enter")
+    app.tab.locator("summary", has_text="The numbers of this picture, as a table").press("Enter")
     expect(app.tab.get_by_test_id("stDataFrame")).to_have_count(2)

@@ -27,7 +27,7 @@ def test_there_is_a_sentence_for_each_row_with_the_captures_numbers(tiny: gv.Mod
     update, before = cap.attention(1).out[2].pow(2).mean().sqrt(), cap.resid_pre(1)[2].pow(2).mean().sqrt()
     assert f"Layer 1, attention adds an update of {size(float(update / before))} times the stream’s size" in said[4]
     weights, keys = cap.attention(1).pattern.mean(0)[2].topk(2)
-    names = ["itself" if key == 2 else f"“{cap.tokens[key].label}”" for key in keys.tolist()]
+    names = ["itself" if key == 2 else f"token {key} “{cap.tokens[key].label}”" for key in keys.tolist()]
     assert f"it reads most from {names[0]} ({percent(float(weights[0]))} of the weight" in said[4]
     assert f"then from {names[1]} ({percent(float(weights[1]))})" in said[4]
     assert said[5].endswith("Read out here, it would say “green” (25.0%).")
