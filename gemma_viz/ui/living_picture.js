@@ -117,9 +117,15 @@ function build(root, board, state) {
   if (focused) stop.focus({ preventScroll: true });
   root.querySelector(".place").max = lastRow(state);
   root.querySelector(".seen").setAttribute("aria-label", state.seen);
-  // The longest sentence keeps the room, so that nothing moves while it plays.
-  root.querySelector(".said").dataset.longest = state.said.toSorted((one, other) => other.length - one.length)[0];
+  root.querySelector(".said").replaceChildren(part("now", ""), ...state.said.map(room));
   root.querySelector(".shown").textContent = shownOf(state);
+}
+
+// Each sentence keeps its room, so that nothing moves while it plays.
+function room(said) {
+  const kept = part("room", "");
+  kept.dataset.said = said;
+  return kept;
 }
 
 const LABELS = {
@@ -233,7 +239,7 @@ function show(root, state) {
     bar.classList.toggle("now", bar.dataset.row === String(front));
   }
   const said = state.said[front];
-  root.querySelector(".said span").textContent = pointed ? titleOf(state, row, column) : said;
+  root.querySelector(".said .now").textContent = pointed ? titleOf(state, row, column) : said;
   announce(root, state, said);
   const place = root.querySelector(".place");
   place.value = front;

@@ -42,7 +42,7 @@ _mount = st.components.v2.component(
         <input class="place" type="range" min="0" aria-label="Place in the pass">
       </div>
       <p class="calm">Your device asks for less motion: go step by step.</p>
-      <p class="said" aria-hidden="true"><span></span></p>
+      <p class="said" aria-hidden="true"></p>
       <p class="live" aria-live="polite"></p>
       <div class="legend"></div>
       <p class="shown"></p>
