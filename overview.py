@@ -1,26 +1,63 @@
-"""Overview: the whole pass as one picture, the likeliest next tokens, and the way into every page."""
+"""Overview: the whole pass as one living picture, the likeliest next tokens, and the way into every page."""
 
 import streamlit as st
 
 from gemma_viz.figures import output as draw
-from gemma_viz.stages.overview import overview
+from gemma_viz.stages import around
+from gemma_viz.stages.flow import Likeliest, depths, embedded_rms, flow, layer_flow, read_out
+from gemma_viz.stages.overview import Overview, overview
 from gemma_viz.tokens import visible
-from gemma_viz.ui import flow, live, panels, words
-from gemma_viz.ui.page import end_page, start_page
+from gemma_viz.ui import blocks, live, panels, words, words_flow
+from gemma_viz.ui.living_picture import living_picture
+from gemma_viz.ui.living_tables import living_tables
+from gemma_viz.ui.page import Page, end_page, start_page
 from gemma_viz.ui.walk_document import walk_document
+
+TOKENS_SHOWN = 24  # of a long text, in the picture
+
+
+def whole_pass(page: Page, about: Overview) -> None:
+    """The picture, and its numbers."""
+    run = page.run
+    shown = around(page.position, len(run), TOKENS_SHOWN)
+    layers = live.values_by_layer(layer_flow, run, "Following the streams")
+    values = flow(live.values(embedded_rms, run), layers, shown)
+    outcome = live.values(read_out, run, shown, page.position)
+    following = _labelled(outcome.following)
+    early = dict(zip(depths(len(layers)), _labelled(outcome.early), strict=True))
+    next_label = visible(about.top.texts[0])
+    living_picture(
+        page,
+        values,
+        following,
+        early,
+        words_flow.seen(values, about, page.labels, next_label),
+        words_flow.told(values, about, page.labels, early, next_label),
+        page.choose_token,
+        key="living",
+    )
+    with st.expander("The numbers of this picture, as a table"):
+        living_tables(page, values, following)
+
+
+def _labelled(likeliest: Likeliest) -> list[tuple[str, float]]:
+    return list(zip(map(visible, likeliest.texts), likeliest.probabilities.tolist(), strict=True))
+
 
 page = start_page(
     "Overview",
-    "A language model reads a text and says how likely each token of its vocabulary is to come next. Below is "
-    "everything that happens to your prompt on the way, in order, on the real model. Type your own prompt at the "
-    "left, choose a token, and open a step to see inside it.",
+    "A language model reads a text and says how likely each token of its vocabulary is to come next. Below your prompt "
+    "flows through the real model, from top to bottom: each token is a stream of numbers, and every layer adds to it, "
+    "first what **attention** reads from other tokens, then what the **MLP** makes of the token alone. Follow it row "
+    "by row, point at a bar of attention to see what it reads, or open any part.",
 )
 values = live.values(overview, page.run, page.position)
+whole_pass(page, values)
 left, right = st.columns([3, 2], gap="large")
 
 with left:
-    st.header("The whole pass")
-    flow.blocks(page.view, values, page.label)
+    st.header("Step by step")
+    blocks.blocks(page.view, values, page.label)
 
 with right:
     st.header("What comes next")

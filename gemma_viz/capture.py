@@ -197,6 +197,12 @@ class Capture:
         index = self._layer(layer)
         return Attention.of(self._replay(index, INSIDE_ATTENTION), self.model.spec, self.rule(index))
 
+    def attention_and_sublayers(self, layer: int) -> tuple[Attention, Sublayers]:
+        """As `attention` and `sublayers`, in one replay."""
+        index = self._layer(layer)
+        values = self._replay(index, (*INSIDE_ATTENTION, *INSIDE_SUBLAYERS[2:]))
+        return Attention.of(values, self.model.spec, self.rule(index)), Sublayers.of(values)
+
     def head_outputs(self, layer: int, position: int) -> Tensor:
         """What each head of a layer adds to the stream of one token: float32 [head, d_model].
 
@@ -220,6 +226,12 @@ class Capture:
         Equal to `resid_post(layer)` bit for bit, or, where the capture went on from an earlier one, up to rounding.
         """
         return self._replay(self._layer(layer), ("resid_post",))["resid_post"]
+
+    def normed_stream_at(self, position: int) -> Tensor:
+        """As `stream_at`, after the final norm: what the "logit lens" hands to the output projection."""
+        with running(self._run()):
+            normed: Tensor = self.model.hf.model.norm(self._stream_at(position))
+        return normed.float().cpu()
 
     def final_norm(self) -> Tensor:
         """The stream after the last norm, what the output projection reads: float32 [position, d_model]."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import streamlit as st
 
@@ -83,8 +84,17 @@ class Page:
 
     def choose_token(self, position: int) -> None:
         """Select another token, from a callback."""
+        self.view.set(**self._token(position))
+
+    def open(self, file: str, layer: int | None = None, token: int | None = None) -> NoReturn:
+        """Go to another page, to a layer and a token or to those of the view."""
+        to_layer = {} if layer is None else {"layer": str(layer) if layer else None}
+        self.view.open(file, to_layer | ({} if token in (None, self.position) else self._token(token)))
+
+    def _token(self, position: int) -> dict[str, str | None]:
+        """The parameters of a view that is about another token."""
         last = len(self.run) - 1
-        self.view.set(**dict.fromkeys(TOKEN_DEPENDENT), token=None if position == last else str(position))
+        return {**dict.fromkeys(TOKEN_DEPENDENT), "token": None if position == last else str(position)}
 
     def show_text(self, text: str) -> None:
         """Make another text the prompt."""

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote_plus
 
 import streamlit as st
@@ -75,6 +75,11 @@ class View:
         """A link to another page that keeps the view, but for the parameters in `changes` (None: to the default)."""
         marked = {**changes, _LINK: self._next_link} if changes else changes
         st.page_link(page, label=label, query_params=_changed(self.params, marked), **options)
+
+    def open(self, page: str, changes: Mapping[str, str | None]) -> NoReturn:
+        """Go to another page, with the parameters in `changes`, from a run of this one; Back comes back to them."""
+        self._replace(_changed(self.params, changes))
+        st.switch_page(page, query_params=self.params)
 
     def note(self, sentence: str) -> None:
         """Say something about the link, above the page."""
