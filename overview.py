@@ -12,6 +12,7 @@ from gemma_viz.ui.living_picture import living_picture
 from gemma_viz.ui.living_tables import living_tables
 from gemma_viz.ui.page import Page, end_page, start_page
 from gemma_viz.ui.walk_document import walk_document
+from gemma_viz.ui.words_glossary import term
 
 TOKENS_SHOWN = 24  # of a long text, in the picture
 
@@ -46,10 +47,11 @@ def _labelled(likeliest: Likeliest) -> list[tuple[str, float]]:
 
 page = start_page(
     "Overview",
-    "A language model reads a text and says how likely each token of its vocabulary is to come next. Below your prompt "
-    "flows through the real model, from top to bottom: each token is a stream of numbers, and every layer adds to it, "
-    "first what **attention** reads from other tokens, then what the **MLP** makes of the token alone. Follow it row "
-    "by row, point at a bar of attention to see what it reads, or open any part.",
+    f"A {term('language model')} reads a text and says how likely each {term('token')} of its {term('vocabulary')} is "
+    "to come next. Below your prompt flows through the real model, from top to bottom: each token is a stream of "
+    f"numbers, and every layer adds to it, first what {term('attention', '**attention**')} reads from other tokens, "
+    f"then what the {term('MLP', '**MLP**')} makes of the token alone. Follow it row by row, point at a bar of "
+    "attention to see what it reads, or open any part.",
 )
 values = live.values(overview, page.run, page.position)
 whole_pass(page, values)

@@ -24,6 +24,7 @@ from gemma_viz.ui.change import OTHER_PROMPT, patch_text
 from gemma_viz.ui.page import DEFAULT_PROMPT, PAGES, Page, end_page, start_page
 from gemma_viz.ui.patch_map import Column
 from gemma_viz.ui.patch_map import patch_map as draw_map
+from gemma_viz.ui.words_glossary import term
 
 # Of each the embedded model answers both prompts, which have the same number of tokens.
 PAIRS = {
@@ -231,8 +232,8 @@ page = start_page(
 )
 st.markdown(
     "Two prompts that differ in a word have different answers. Somewhere on the way from that word to the last token "
-    "the model carries the difference, and patching finds where. The prompt in the sidebar is the **clean** one, the "
-    "other is the **corrupted** one."
+    f"the model carries the difference, and {term('patching')} finds where. The prompt in the sidebar is the "
+    f"{term('clean', '**clean**')} one, the other is the {term('corrupted', '**corrupted**')} one."
 )
 if (corrupted := other_run(page)) and (measured := compared(page, corrupted)):
     the_map(page, corrupted, *measured)

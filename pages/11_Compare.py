@@ -10,6 +10,7 @@ from gemma_viz.ui import live, panels, words_comparison
 from gemma_viz.ui.aligned_strips import aligned_strips
 from gemma_viz.ui.compared import Compared, choose
 from gemma_viz.ui.page import Page, end_page, start_page
+from gemma_viz.ui.words_glossary import term
 
 PARTS = {"streams": "Where the streams part", "heads": "Attention", "output": "Output"}
 
@@ -40,8 +41,9 @@ def streams(page: Page, runs: Compared, aligned: stage.Aligned) -> None:
         st.markdown(words_comparison.streams_part(values, names, selected))
         panels.chart(draw.streams(values, names, selected), key="streams")
         st.caption(
-            "The cosine is 1 where two streams point the same way. A few components that are large for every token "
-            "keep it high: the dotted line below says how high for two tokens that have nothing to do with each other."
+            f"The {term('cosine')} is 1 where two streams point the same way. A few components that are large for "
+            "every token keep it high: the dotted line below says how high for two tokens that have nothing to do "
+            "with each other."
         )
         if selected is not None:
             panels.chart(draw.stream_by_depth(values, selected, names[selected]), key="stream_by_depth")
@@ -78,9 +80,9 @@ def heads(page: Page, runs: Compared, aligned: stage.Aligned) -> None:
     by_layer = live.values_by_layer(stage.head_distances, runs.left, "Patterns of both runs", runs.right)
     distances = stage.all_head_distances(by_layer)
     st.markdown(
-        "A head's distance is half the sum of the absolute differences of its weights (total variation), averaged over "
-        "all tokens that both runs have: 0 where it looks at the same tokens, 1 where it looks at none of the same. "
-        + words_comparison.heads_differ(distances.values)
+        f"A head's distance is half the sum of the absolute differences of its weights ({term('total variation')}), "
+        "averaged over all tokens that both runs have: 0 where it looks at the same tokens, 1 where it looks at none "
+        "of the same. " + words_comparison.heads_differ(distances.values)
     )
     left, right = st.columns([2, 3], gap="large")
     with left:
@@ -124,8 +126,8 @@ def output(page: Page, runs: Compared, aligned: stage.Aligned) -> None:
             panels.chart(draw.changes(values, runs.names), key="changes")
             st.caption(f"To the right: likelier in {runs.names[1]}. To the left: likelier in {runs.names[0]}.")
     st.caption(
-        "The KL divergence of P from Q: how much more surprised, on average, Q is by tokens that are drawn from P than "
-        "P itself. It is 0 for equal predictions, and not the same both ways."
+        f"The {term('KL divergence')} of P from Q: how much more surprised, on average, Q is by tokens that are drawn "
+        "from P than P itself. It is 0 for equal predictions, and not the same both ways."
     )
 
 

@@ -9,6 +9,7 @@ from gemma_viz.stages.vocabulary import browse, sizes, smaller_vocabulary
 from gemma_viz.tokens import visible
 from gemma_viz.ui import live, panels, words
 from gemma_viz.ui.page import end_page, start_page
+from gemma_viz.ui.words_glossary import term
 
 KINDS = {
     "added": "added by the tokenizer",
@@ -41,8 +42,8 @@ SCRIPTS = (
 
 page = start_page(
     "Tokenization",
-    "The model knows nothing of letters. Its vocabulary is a fixed list of pieces of text, and the prompt is cut into "
-    "entries of that list. From here on there are only their numbers.",
+    f"The model knows nothing of letters. Its {term('vocabulary')} is a fixed list of pieces of text, and the prompt "
+    "is cut into entries of that list. From here on there are only their numbers.",
 )
 values = live.values(tokenization, page.run)
 piece = values.pieces[page.position]
@@ -148,8 +149,8 @@ if piece.kind == "text" and piece.token.text.strip():
 
 panels.code(live.values(check_bpe, page.run))
 st.caption(
-    "Special tokens and a few other names are cut out whole before this. The difference counts pieces that come out "
-    "otherwise than the tokenizer's, in the first 600 characters."
+    f"{term('special token', 'Special tokens')} and a few other names are cut out whole before this. The difference "
+    "counts pieces that come out otherwise than the tokenizer's, in the first 600 characters."
 )
 
 st.header("Why")

@@ -20,6 +20,7 @@ from gemma_viz.stages.residual import layer_scales
 from gemma_viz.tokens import visible
 from gemma_viz.ui import live, panels, words
 from gemma_viz.ui.page import end_page, start_page
+from gemma_viz.ui.words_glossary import term
 
 MOST_WORDS = 60
 UNSCALED = Edits(embedding_scale=False)
@@ -27,8 +28,8 @@ ARTICLE_SUM = "king - man + woman = queen"
 
 page = start_page(
     "Embedding",
-    "Each token's id picks one row of a table: a vector that the model has learned for this piece of text. Multiplied "
-    "with the square root of its length, it enters the residual stream.",
+    f"Each {term('token')}'s id picks one row of a table: a {term('vector')} that the model has learned for "
+    f"this piece of text. Multiplied with the square root of its length, it enters the {term('residual stream')}.",
 )
 values = live.values(embedding, page.run)
 spec = page.run.model.spec

@@ -18,6 +18,7 @@ from gemma_viz.stages.residual import (
 from gemma_viz.tokens import visible
 from gemma_viz.ui import live, panels, words
 from gemma_viz.ui.page import end_page, start_page
+from gemma_viz.ui.words_glossary import term
 
 COMPONENTS_SHOWN = 8
 
@@ -30,8 +31,9 @@ WITHOUT = {
 
 page = start_page(
     "Transformer layer",
-    "Every token has one vector that runs through all layers: the residual stream. Attention and MLP never replace "
-    "it. Each reads a normalised copy and adds its result.",
+    f"Every token has one vector that runs through all {term('layer', 'layers')}: the {term('residual stream')}. "
+    f"{term('attention', 'Attention')} and {term('MLP')} never replace it. Each reads a normalised copy and adds its "
+    "result.",
 )
 spec = page.run.model.spec
 values = residual(live.values_by_layer(layer_scales, page.run, "Scales of the stream"), spec)
@@ -117,9 +119,10 @@ if panels.why(
     page.view,
     page.run,
     page.position,
-    text="Every sublayer was trained on inputs of one size. RMSNorm gives it that size, whatever has been added to "
-    "the stream before. Without it a large input makes a large update, and that a larger input for the next sublayer. "
-    "Leave norms out and see what scale the stream reaches, and whether there is a prediction left.",
+    text=f"Every {term('sublayer')} was trained on inputs of one size. {term('RMSNorm')} gives it that size, whatever "
+    "has been added to the stream before. Without it a large input makes a large update, and that a larger input for "
+    "the next sublayer. Leave norms out and see what scale the stream reaches, and whether there is a prediction "
+    "left.",
     edits=edits,
     without=without,
 ):

@@ -21,6 +21,7 @@ from gemma_viz.ui import live, panels, words_attention
 from gemma_viz.ui.attention_arcs import attention_arcs
 from gemma_viz.ui.head_maps import head_maps
 from gemma_viz.ui.page import Page, end_page, start_page
+from gemma_viz.ui.words_glossary import term
 
 PARTS = {
     "heads": "All heads",
@@ -204,9 +205,9 @@ def shared_keys(page: Page, layer: int, chosen: int) -> None:
     st.markdown(words_attention.sharing(spec))
     panels.chart(draw_cache.sharing(spec.n_heads, spec.n_kv_heads, chosen), key="sharing")
     st.markdown(
-        "**Why share?** To write the next token, the model needs the keys and values of all tokens before it. They are "
-        "kept, in the key/value cache, and read again for every new token. With fewer key/value heads there is less to "
-        "keep and less to read."
+        "**Why share?** To write the next token, the model needs the keys and values of all tokens before it. They "
+        f"are kept, in the {term('key/value cache')}, and read again for every new token. With fewer key/value heads "
+        "there is less to keep and less to read."
     )
     lengths = [str(2**power) for power in range(0, 18)]
     n_tokens = int(page.view.step("tokens", "Tokens of text", lengths, "8192"))
@@ -289,8 +290,8 @@ def the_mask(page: Page, layer: int, chosen: int) -> None:
 
 page = start_page(
     "Attention",
-    "The only step in which tokens learn of each other. Every head lets each token look back over the text, weigh "
-    "what it finds, and copy a mixture of it into its own stream.",
+    f"The only step in which tokens learn of each other. Every {term('head')} lets each token look back over the "
+    "text, weigh what it finds, and copy a mixture of it into its own stream.",
 )
 left, right = st.columns(2, gap="large")
 with left:
@@ -309,8 +310,9 @@ if part == "mask":
         page.position,
         text="The model learns by predicting every token of a text from those before it, all in one pass. Could a "
         "token see the next one, it would only have to copy it. And because nothing earlier depends on what comes "
-        "later, keys and values can be kept while a text grows. The last token looks back over the text either way; "
-        "without the mask it reads streams that have seen what they were never to see.",
+        f"later, {term('key', 'keys')} and {term('value', 'values')} can be kept while a text grows. The last token "
+        "looks back over the text either way; without the mask it reads streams that have seen what they were never "
+        "to see.",
         edits=Edits(causal_mask=False),
         without="the mask in all layers",
     )

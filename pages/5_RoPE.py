@@ -12,6 +12,7 @@ from gemma_viz.stages.rope import check_rope, contributions, rotation, score_by_
 from gemma_viz.stages.wavelengths import layer_wavelengths, pair_lengths, wavelengths
 from gemma_viz.ui import live, panels, words, words_rope
 from gemma_viz.ui.page import end_page, start_page
+from gemma_viz.ui.words_glossary import term
 
 LARGEST_SHIFT = 200
 MOVES = ("1", "10", "100", "1,000", "10,000", "100,000")
@@ -19,8 +20,9 @@ STRETCHES = ("0.25", "0.5", "0.9", "1.1", "2", "4")
 
 page = start_page(
     "RoPE",
-    "Attention compares queries with keys, and neither says where its token stands. Rotary position embedding turns "
-    "them: pairs of components are clock hands, and every position turns each hand a little further.",
+    f"{term('attention', 'Attention')} compares {term('query', 'queries')} with {term('key', 'keys')}, and neither "
+    f"says where its token stands. {term('RoPE', 'Rotary position embedding')} turns them: pairs of components are "
+    "clock hands, and every position turns each hand a little further.",
 )
 spec = page.run.model.spec
 left, middle, right = st.columns(3, gap="large")
@@ -108,9 +110,9 @@ def with_and_without() -> None:
     measured = pd.DataFrame(live.values_by_layer(position_sensitivity, page.run, "Patterns without rotation"))
     st.markdown(
         "Every head's pattern is compared with the one that its same queries and keys give when they are not turned. "
-        "The distance of the two is half the sum of absolute differences of their weights (total variation), "
-        "averaged over all tokens but the first: 0 where position does not matter, 1 where it decides everything. "
-        + words_rope.most_and_least_positional(measured.to_numpy())
+        "The distance of the two is half the sum of absolute differences of their weights "
+        f"({term('total variation')}), averaged over all tokens but the first: 0 where position does not matter, 1 "
+        "where it decides everything. " + words_rope.most_and_least_positional(measured.to_numpy())
     )
     if len(page.run) == 1:
         return
@@ -178,8 +180,8 @@ panels.why(
     page.run,
     page.position,
     text="Without it a head could not prefer the token just before, nor tell “dog bites man” from “man bites dog” by "
-    "their order. The causal mask alone gives a hint: each token sees one more token than the one before it. How much "
-    "depends on the prompt: leave the rotation out and see.",
+    f"their order. The {term('causal mask')} alone gives a hint: each token sees one more token than the one before "
+    "it. How much depends on the prompt: leave the rotation out and see.",
     edits=Edits(rope=False),
     without="RoPE in all layers",
 )

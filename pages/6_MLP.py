@@ -28,6 +28,7 @@ from gemma_viz.stages.toy_mlp import activations as gate_functions
 from gemma_viz.tokens import visible
 from gemma_viz.ui import live, panels, words, words_mlp
 from gemma_viz.ui.page import Page, end_page, start_page
+from gemma_viz.ui.words_glossary import term
 
 TEXTS = {"prompt": "your prompt", "shipped": "the shipped text"}
 REPLACEMENT = "red"
@@ -257,7 +258,7 @@ def toy(page: Page) -> None:
 page = start_page(
     "MLP",
     "Between two attentions every token works by itself. Its vector is compared with thousands of learned directions; "
-    "those that match open a gate, and what passes the gates is added to its stream.",
+    f"those that match open a {term('gate')}, and what passes the gates is added to its stream.",
 )
 spec = page.run.model.spec
 layer = page.choose_layer()
@@ -285,10 +286,10 @@ panels.why(
     page.view,
     page.run,
     page.position,
-    text=f"Attention moves information between tokens but hardly transforms it: once the weights are fixed, it is a "
-    f"weighted sum. The MLP is where a token's own vector is turned into something new, and where most of a layer's "
-    f"parameters are: {3 * spec.d_model * spec.d_mlp:,} of them in each layer. The gate makes it more than a matrix: "
-    "it lets one part of the vector decide whether another part counts.",
+    text="Attention moves information between tokens but hardly transforms it: once the weights are fixed, it is a "
+    f"weighted sum. The {term('MLP')} is where a token's own vector is turned into something new, and where most of a "
+    f"layer's parameters are: {3 * spec.d_model * spec.d_mlp:,} of them in each layer. The gate makes it more than a "
+    "matrix: it lets one part of the vector decide whether another part counts.",
     edits=edits,
     without=without,
 )

@@ -15,13 +15,14 @@ from gemma_viz.tokens import visible
 from gemma_viz.ui import live, panels, words, words_output
 from gemma_viz.ui.page import end_page, start_page
 from gemma_viz.ui.sampling_controls import sampling_controls
+from gemma_viz.ui.words_glossary import term
 
 COMPONENTS_SHOWN = 8
 
 page = start_page(
     "Output",
-    "After the last layer the stream is normalised once more and compared with a vector for every entry of the "
-    "vocabulary. The products are the logits; a softmax makes probabilities of them.",
+    f"After the last layer the stream is normalised once more and compared with a {term('vector')} for every entry of "
+    f"the vocabulary. The products are the {term('logit', 'logits')}; a {term('softmax')} makes probabilities of them.",
 )
 spec, here, selected = page.run.model.spec, page.position, words.code(page.label)
 

@@ -10,13 +10,14 @@ from gemma_viz.ui.continuation_tree import continuation_tree
 from gemma_viz.ui.continuations import ask_for, asked_for, continuations, keep
 from gemma_viz.ui.page import end_page, start_page
 from gemma_viz.ui.sampling_controls import sampling_controls
+from gemma_viz.ui.words_glossary import term
 
 MOST_NEW_TOKENS = 64
 
 page = start_page(
     "Generation",
-    "The model predicts one token. To write a text, one token is drawn, put at the end, and everything runs again. "
-    "Add tokens here, and walk through the longer text on all pages.",
+    f"The model predicts one {term('token')}. To write a text, one token is drawn, put at the end, and everything "
+    "runs again. Add tokens here, and walk through the longer text on all pages.",
 )
 run = page.run
 

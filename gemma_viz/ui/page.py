@@ -15,6 +15,7 @@ from gemma_viz.ui import change, live, visitor
 from gemma_viz.ui.copy_link import copy_link
 from gemma_viz.ui.token_strip import token_strip
 from gemma_viz.ui.view import View
+from gemma_viz.ui.words_glossary import term, terms_of
 
 # In walking order.
 PAGES = {
@@ -30,6 +31,7 @@ PAGES = {
     "pages/9_Experiments.py": "Experiments",
     "pages/10_Patching.py": "Patching",
     "pages/11_Compare.py": "Compare",
+    "pages/12_Glossary.py": "Glossary",
 }
 
 DEFAULT_PROMPT = "I want to move"
@@ -64,10 +66,11 @@ MODEL_DEPENDENT = (
 class Page:
     """What a page is about.
 
-    view: View; run: Run of the visitor's prompt
+    title: str, one of the names in `PAGES`; view: View; run: Run of the visitor's prompt
     position: int, the selected token; labels: tuple of str, the tokens as a person can read them
     """
 
+    title: str
     view: View
     run: live.Run
     position: int
@@ -129,7 +132,7 @@ def start_page(title: str, summary: str, shows_change: bool = True) -> Page:
     edits = change.asked_edits(view, model) if shows_change else UNCHANGED
     run = live.capture(model, prompt, edits, change.asked_patch(view, model) if shows_change else None)
     change.banner(view, run)
-    page = Page(view, run, view.whole_number("token", 0, len(run) - 1, default=len(run) - 1))
+    page = Page(title, view, run, view.whole_number("token", 0, len(run) - 1, default=len(run) - 1))
     _strip(page)
     return page
 
@@ -138,6 +141,9 @@ def end_page(page: Page) -> None:
     """Draw what every page ends with."""
     model = page.run.model
     st.divider()
+    terms = terms_of(page.title)
+    if terms:
+        st.caption("Terms of this page, in the glossary: " + " · ".join(map(term, terms)))
     st.caption(
         f"{label(model.name)} · {model.spec.family} · {model.n_parameters / 1e6:,.0f} million parameters · "
         f"{model.dtype} on {model.device} · every number is from this model's run "

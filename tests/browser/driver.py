@@ -18,6 +18,7 @@ STAGES = (
     "Experiments",
     "Patching",
     "Compare",
+    "Glossary",
 )
 
 # A busy machine is slow, and slow is not wrong: what is waited for may take its time.

@@ -25,6 +25,7 @@ CHARTS = {
     "Patching": 0,
     "Compare": 3,
     "Experiments": 0,
+    "Glossary": 0,
 }
 
 # The other parts of long pages, by the parameter that chooses them.

@@ -7,7 +7,7 @@ import pytest
 from gemma_viz.ui.page import PAGES
 from tests.pages.opened import FAMILIES, model_of, open_page, prompt_of
 
-NO_CHARTS = ("pages/8_Generation.py", "pages/9_Experiments.py", "pages/10_Patching.py")
+NO_CHARTS = ("pages/8_Generation.py", "pages/9_Experiments.py", "pages/10_Patching.py", "pages/12_Glossary.py")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
