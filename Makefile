@@ -10,7 +10,7 @@ BENCH_VENV := .venv-bench
 AUDIT_VENV := .venv-audit
 
 .PHONY: run test test-browser test-others test-gpu lint lint-deploy format docs space chromium bench bench-quick \
-	bench-parity bench-load bench-ui audit clean
+	bench-parity bench-load bench-ui audit pictures clean
 
 run: $(VENV)/ready
 	@$(BIN)/python -m gemma_viz app --port $(PORT)
@@ -44,6 +44,10 @@ format: $(VENV)/ready-dev
 
 docs: $(VENV)/ready-dev
 	@$(BIN)/python -m docs.build
+
+# The pictures of README.md, from the running app.
+pictures: $(VENV)/ready-dev
+	@$(BIN)/python -m docs.pictures
 
 # The folder of a Hugging Face Space: what the Dockerfile needs, and a README that says how to run it.
 space:
