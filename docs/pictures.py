@@ -43,6 +43,7 @@ def _image(png: bytes) -> Image.Image:
 
 
 def main() -> None:
+    """Make all of them."""
     FOLDER.mkdir(exist_ok=True)
     with running_server() as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
