@@ -67,13 +67,18 @@ def this_token(page: Page, layer: int, values: Neurons) -> None:
         panels.chart(draw.gelu_curve(values), key="gelu")
     with right:
         panels.chart(draw.gate_and_up(values, page.label), key="gate_and_up")
+
+
+def output(page: Page, layer: int, values: Neurons) -> None:
+    """What comes through the gates for the selected token, and which neurons make the update."""
+    spec, strongest = page.run.model.spec, int(values.most_carrying[0])
+    st.header("What comes through")
     left, right = st.columns(2, gap="large")
     with left:
         panels.chart(draw.distributions(values, page.label), key="distributions")
     with right:
         panels.chart(draw.most_active(values, page.label), key="most_active")
     st.header("What the output is made of")
-    strongest = int(values.most_carrying[0])
     st.markdown(
         "Every neuron has a column of the down-projection: the vector that it adds, times its product. |product| × "
         f"the column's length is how long a vector it adds. **{values.n_for_most:,} of the {spec.d_mlp:,} neurons** "
@@ -264,10 +269,18 @@ spec = page.run.model.spec
 layer = page.choose_layer()
 part = page.view.section(
     "mlp",
-    {"token": "This token", "neuron": "One neuron", "alone": "Each token by itself", "toy": "From the toy to the real"},
+    {
+        "token": "This token",
+        "output": "What comes through",
+        "neuron": "One neuron",
+        "alone": "Each token by itself",
+        "toy": "From the toy to the real",
+    },
 )
 if part == "token":
     this_token(page, layer, live.values(neurons, page.run, layer, page.position))
+elif part == "output":
+    output(page, layer, live.values(neurons, page.run, layer, page.position))
 elif part == "neuron":
     one_neuron(page, layer, live.values(neurons, page.run, layer, page.position))
 elif part == "alone":

@@ -15,11 +15,11 @@ SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 CHARTS = {
     "": 1,
     "Tokenization": 1,
-    "Embedding": 7,
-    "Transformer_layer": 8,
+    "Embedding": 3,
+    "Transformer_layer": 3,
     "Attention": 2,
     "RoPE": 2,
-    "MLP": 6,
+    "MLP": 2,
     "Output": 3,
     "Generation": 0,
     "Patching": 0,
@@ -30,7 +30,9 @@ CHARTS = {
 
 # The other parts of long pages, by the parameter that chooses them.
 PARTS = {
-    "MLP": ("mlp", ("neuron", "alone", "toy")),
+    "Embedding": ("embedding", ("near",)),
+    "Transformer_layer": ("transformer_layer", ("way", "norm")),
+    "MLP": ("mlp", ("output", "neuron", "alone", "toy")),
     "Attention": ("attention", ("query", "moves", "sharing", "mask")),
     "Output": ("output", ("norm", "choice", "parts")),
     "RoPE": ("rope", ("distance", "wavelengths", "sensitivity", "shift")),
