@@ -59,6 +59,8 @@ def test_a_breakdown_is_said_to_be_one() -> None:
         (1e9, "1.0e+09"),
         (float("nan"), "not a number"),
         (0.0004, "4.0e-04"),
+        (-0.0004, "−4.0e-04"),
+        (-12.5, "−12.5"),
     ],
 )
 def test_sizes_are_short(number: float, said: str) -> None:
@@ -67,7 +69,14 @@ def test_sizes_are_short(number: float, said: str) -> None:
 
 @pytest.mark.parametrize(
     ("probability", "said"),
-    [(0.1234, "12.3%"), (0.00042, "0.042%"), (1, "100.0%"), (0, "0%"), (float("nan"), "not a number")],
+    [
+        (0.1234, "12.3%"),
+        (0.00042, "0.042%"),
+        (1e-9, "less than 0.001%"),
+        (1, "100.0%"),
+        (0, "0%"),
+        (float("nan"), "not a number"),
+    ],
 )
 def test_probabilities_are_percents(probability: float, said: str) -> None:
     assert words.percent(probability) == said
@@ -163,7 +172,7 @@ def test_the_parts_of_a_score_are_split_at_half_a_turn() -> None:
     said = words_rope.score_by_pair(parts, distance=4)
     assert "The 3 parts sum to **3.0000**; the model's score is 3.0000 (0 apart)" in said
     assert "+4.0000, comes from pair 2, which turns once in 20 tokens" in said
-    assert "(2 of them) add -1.0000, the slower ones +4.0000" in said
+    assert "(2 of them) add −1.0000, the slower ones +4.0000" in said
 
 
 def test_heads_are_named_from_the_most_to_the_least_positional() -> None:
