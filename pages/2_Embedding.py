@@ -35,6 +35,7 @@ values = live.values(embedding, page.run)
 spec = page.run.model.spec
 
 st.header("What happens")
+raw_rms, scaled_rms = (lengths[page.position] / spec.d_model**0.5 for lengths in (values.raw_norm, values.scaled_norm))
 itemsize = page.run.model.itemsize
 root = f"√{spec.d_model:,} = " if values.scale == spec.embedding_scale else ""
 st.markdown(
@@ -42,7 +43,9 @@ st.markdown(
     f"{spec.vocab_size * spec.d_model * itemsize / 1e6:,.0f} MB, {spec.d_model * itemsize:,} bytes a row. Looking a "
     f"token up is copying a row: the ids [{len(page.run)}] become [{len(page.run)} × {spec.d_model:,}]. The row of "
     f"{words.code(page.label)} has a length of {words.size(values.raw_norm[page.position])}; times "
-    f"{root}{values.scale:.2f} it is {words.size(values.scaled_norm[page.position])}."
+    f"{root}{values.scale:.2f} it is {words.size(values.scaled_norm[page.position])}. "
+    f"Its RMS, the length divided by √{spec.d_model:,}, goes from {words.size(raw_rms)} "
+    f"to {words.size(scaled_rms)}: the same ratio of {values.scale:.2f}."
 )
 panels.chart(draw.rows(values, page.labels, page.position), key="rows")
 left, right = st.columns(2, gap="large")
