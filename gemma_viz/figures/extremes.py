@@ -33,7 +33,7 @@ def extremes(values: Extremes, highest: Sequence[str], lowest: Sequence[str], ti
     return finish(
         figure,
         title=title,
-        x=quantity,
+        x=f"{quantity} (orange: above 0)",
         y="",
         alt=f"Bars of {quantity} by token: largest {', '.join(said[:3])}; smallest {', '.join(said[:-4:-1])}.",
         height=110 + 23 * len(names),

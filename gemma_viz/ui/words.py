@@ -21,9 +21,10 @@ def size(number: float) -> str:
     if not math.isfinite(number):
         return "not a number" if math.isnan(number) else "infinite"
     if abs(number) >= 1e6 or 0 < abs(number) < 1e-3:
-        return f"{'−' * (number < 0)}{abs(number):.1e}"
-    written = f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"
-    return written.replace("-", "−")
+        written = f"{number:.1e}"
+    else:
+        written = f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"
+    return re.sub("^-", "−", written)
 
 
 def code(text: str) -> str:

@@ -39,6 +39,12 @@ def test_a_prediction_that_changes_is_said_to_change() -> None:
     assert "changes strongly" in said
 
 
+def test_a_neuron_is_told_by_the_tokens_it_is_strongest_on() -> None:
+    said = words_mlp.strongest_tokens(np.array([0.5, -3.0, 1.0, 0.1], np.float32), ["a", "b", "c", "d"], 7)
+    assert "`b` (token 1, product −3), `c` (token 2, product 1), `a` (token 0, product 0.5)" in said
+    assert "only token" in words_mlp.strongest_tokens(np.array([2], np.float32), ["a"], 7)
+
+
 def test_no_effect_is_not_sold_as_one() -> None:
     said = words.what_happened(comparison([0.6, 0.2], [0.6, 0.2], 0.0), ["a", "b"], "x")
     assert "hardly changes" in said
@@ -60,6 +66,7 @@ def test_a_breakdown_is_said_to_be_one() -> None:
         (float("nan"), "not a number"),
         (0.0004, "4.0e-04"),
         (-0.0004, "−4.0e-04"),
+        (np.float32(-2e6), "−2.0e+06"),
         (-12.5, "−12.5"),
     ],
 )
