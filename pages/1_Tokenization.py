@@ -77,8 +77,9 @@ with right:
         + (f", {spaces}, and stands for {len(piece.utf8)} bytes of the text." if piece.kind == "text" else ".")
     )
     st.markdown(
-        f"Its neighbours in the list are {words.pieces(values.neighbours[page.position])}: ids follow the order in "
-        "which the entries were made, not their meaning."
+        f"Its neighbours in the list are {words.pieces(values.neighbours[page.position])}: an id is only a "
+        "row number in the vocabulary and says nothing of meaning. Among the pieces that were made by merging, a lower "
+        "id was merged earlier."
     )
     st.markdown(
         "The cut loses nothing: joined again, the pieces give exactly the prompt."

@@ -37,6 +37,9 @@ spec = page.run.model.spec
 
 def lookup() -> None:
     """The rows of the prompt's tokens, and their lengths."""
+    raw_rms, scaled_rms = (
+        lengths[page.position] / spec.d_model**0.5 for lengths in (values.raw_norm, values.scaled_norm)
+    )
     itemsize = page.run.model.itemsize
     root = f"√{spec.d_model:,} = " if values.scale == spec.embedding_scale else ""
     st.markdown(
@@ -44,7 +47,9 @@ def lookup() -> None:
         f"{spec.vocab_size * spec.d_model * itemsize / 1e6:,.0f} MB, {spec.d_model * itemsize:,} bytes a row. Looking "
         f"a token up is copying a row: the ids [{len(page.run)}] become [{len(page.run)} × {spec.d_model:,}]. The row "
         f"of {words.code(page.label)} has a length of {words.size(values.raw_norm[page.position])}; times "
-        f"{root}{values.scale:.2f} it is {words.size(values.scaled_norm[page.position])}."
+        f"{root}{values.scale:.2f} it is {words.size(values.scaled_norm[page.position])}. "
+        f"Its RMS, the length divided by √{spec.d_model:,}, goes from {words.size(raw_rms)} "
+        f"to {words.size(scaled_rms)}: the same ratio of {values.scale:.2f}."
     )
     panels.chart(draw.rows(values, page.labels, page.position), key="rows")
     left, right = st.columns(2, gap="large")

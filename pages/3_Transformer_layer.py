@@ -94,8 +94,13 @@ def one_token() -> None:
 def rms_norm() -> None:
     """What the norms divide by, and one of them in numbers."""
     values = scales()
+    st.markdown(
+        f"The RMS of a vector is the root of the mean of its squared numbers: their usual size. {term('RMSNorm')} "
+        f"divides the vector [{spec.d_model:,}] by its RMS, then multiplies each number with a factor that was learned "
+        "for its place. Gemma stores such a factor as what is added to 1, so a stored 0 changes nothing."
+    )
     panels.chart(draw.divisor(values, page.label, page.position), key="divisor")
-    st.caption("Whatever the stream's scale, after the division the sublayer reads numbers of the same size.")
+    st.caption("Whatever the vector's size was, after the division its RMS is 1.")
     left, right = st.columns(2, gap="large")
     with left:
         layer = page.choose_layer()

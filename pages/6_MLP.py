@@ -57,10 +57,13 @@ def this_token(page: Page, layer: int, values: Neurons) -> None:
     spec, token = page.run.model.spec, words.code(page.label)
     st.header("What happens")
     st.markdown(
-        f"In layer {layer} {token} meets {spec.d_mlp:,} neurons. Each has a gate and an up value, both products of "
-        f"the normalised stream with a learned vector. {values.open_share:.0%} of the gates are above 0: these neurons "
-        f"are on. gelu(gate) × up is what goes through; the down-projection brings it back to {spec.d_model:,} "
-        f"numbers. The update's RMS is {words.size(values.update_rms)}, the stream's {words.size(values.stream_rms)}."
+        f"In layer {layer} {token} meets {spec.d_mlp:,} neurons. Each compares the normalised stream "
+        f"[{spec.d_model:,}] with two vectors it has learned. The first product, the **gate**, says how far the neuron "
+        "opens: gelu makes nearly 0 of a gate well below 0, and keeps one well above it. The second, **up**, is what "
+        "is let through. gelu(gate) × up is the neuron's product; times a third learned vector, its column of the "
+        f"**down**-projection, it is added to the update [{spec.d_model:,}]. {values.open_share:.0%} of the gates "
+        f"are above 0. The update's RMS is {words.size(values.update_rms)}, the stream's "
+        f"{words.size(values.stream_rms)}."
     )
     left, right = st.columns(2, gap="large")
     with left:
@@ -99,6 +102,7 @@ def one_neuron(page: Page, layer: int, values: Neurons) -> None:
     neuron = page.view.integer("neuron", "Neuron", 0, spec.d_mlp - 1, default=strongest)
     st.caption(f"Without a choice: the neuron that carries most for {words.code(page.label)} here, {strongest}.")
     act = live.values(activations, page.run, layer, neuron)
+    st.markdown(words_mlp.strongest_tokens(act, page.labels, neuron))
     panels.chart(draw_neuron.over_prompt(act, page.labels, neuron, page.position), key="over_prompt")
 
     st.header("Where it is strongest")
