@@ -50,7 +50,6 @@ EXAMPLES = {
     "one two three four five six": "a sequence to go on with",
 }
 
-STYLE = Path(__file__).parent / "page.css"
 ICON = Path(__file__).parent / "icon.png"  # a name of an icon would be fetched from the internet
 
 TOKEN_DEPENDENT = ("merge", "key", "beside")  # what is shown of one token; another one begins at the default
@@ -119,7 +118,6 @@ def start_page(title: str, summary: str, shows_change: bool = True) -> Page:
     shows_change: whether the page is about the run with the changes that the view asks for, or about the untouched one
     """
     st.set_page_config(page_title=f"{title} · Gemma Viz", page_icon=ICON, layout="wide")
-    st.html(STYLE)
     visitor.arrive(title)
     view = View()
     view.drop_texts_beyond(settings().max_characters, but="prompt")
