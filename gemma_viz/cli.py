@@ -25,7 +25,7 @@ from gemma_viz.errors import GemmaVizError
 from gemma_viz.model import Model
 from gemma_viz.placement import default_device
 from gemma_viz.report import STAGES, walk
-from gemma_viz.tokens import tokenize, visible
+from gemma_viz.tokens import visible
 from gemma_viz.ui.words import NO_NUMBERS
 
 APP_FILES = ("app.py", "pages/1_Tokenization.py")  # that tell the app from another app.py beside a package
@@ -267,8 +267,7 @@ def _next(asked: argparse.Namespace) -> None:
 
 
 def _tokens(asked: argparse.Namespace) -> None:
-    model = _load(asked.model)
-    tokens = tokenize(model.tokenizer, _text(asked.text), model.token_limit)
+    tokens = _load(asked.model).tokens(_text(asked.text))
     rows = [{"position": t.position, "id": t.id, "piece": t.piece, "text": t.text} for t in tokens]
     _print(rows, asked.json, {"text": visible, "piece": visible})
 

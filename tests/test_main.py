@@ -77,15 +77,17 @@ def test_capture_keeps_a_run_in_a_file(tiny_folder: str, tiny_models: dict[str, 
 
 
 def test_models_say_what_is_here_and_what_is_needed(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tiny_folder: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GEMMA_VIZ_CACHE", str(tmp_path))
-    monkeypatch.setenv("GEMMA_VIZ_MODELS", str(tmp_path))
+    monkeypatch.setenv("GEMMA_VIZ_MODELS", f"{tiny_folder},{tmp_path / 'nowhere'}")
     monkeypatch.setattr("gemma_viz.checkpoints.get_token", lambda: None)
     monkeypatch.setattr("gemma_viz.checkpoints.try_to_load_from_cache", lambda *_: None)
     assert cli.main(["models", "--json"]) == 0
-    folder, embedded, gemma_2b = json.loads(capsys.readouterr().out)
+    folder, nowhere, embedded, gemma_2b = json.loads(capsys.readouterr().out)
     assert (folder["is_here"], folder["needs"]) == (True, "")
+    assert (nowhere["is_here"], nowhere["label"]) == (False, "nowhere")
+    assert "There is no folder 'nowhere'" in nowhere["needs"]
     assert (embedded["is_here"], gemma_2b["is_here"]) == (False, False)
     assert "unpacked" in embedded["needs"]
     assert "https://huggingface.co/google/gemma-2b" in gemma_2b["needs"]
@@ -94,7 +96,8 @@ def test_models_say_what_is_here_and_what_is_needed(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["next", "a", "--model", "no/such/model"], "no model"),
+        (["next", "a", "--model", "no/such/model"], "no folder 'model'"),
+        (["next", "a", "--model", "embeded"], "Did you mean 'embedded'"),
         (["next", "a", "--edits", "dessert-off"], "There is no change 'dessert'"),
         (["walk", "a", "--stages", "tokenization", "-o", "no/such/folder/walk.html"], "No such file"),
     ],
