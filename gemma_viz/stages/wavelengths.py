@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gemma_viz.capture import Capture
 from gemma_viz.rotations import rotations
-from gemma_viz.stages import Floats, to_numpy
+from gemma_viz.stages import Floats, counted, to_numpy
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ def wavelengths(cap: Capture) -> Wavelengths:
     )
 
 
+@counted
 def layer_wavelengths(cap: Capture, layer: int) -> Floats:
     """Tokens for one whole turn of each pair in a layer: float32 [pair]. Read off the model's own rotation by one.
 
@@ -60,6 +61,7 @@ def layer_wavelengths(cap: Capture, layer: int) -> Floats:
     return to_numpy(2 * torch.pi / radians / abs(edits.rope_stretch))
 
 
+@counted
 def pair_lengths(cap: Capture, layer: int) -> PairLengths:
     """Mean length of each pair of components in the queries and keys of a layer."""
     values = cap.attention(layer)
