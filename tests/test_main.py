@@ -10,6 +10,7 @@ import pytest
 
 import gemma_viz as gv
 from gemma_viz import cli
+from gemma_viz.checkpoints import offered_models
 
 
 @pytest.fixture
@@ -143,6 +144,22 @@ def test_the_app_is_started_with_its_port(monkeypatch: pytest.MonkeyPatch) -> No
     (command,) = started
     assert Path(command[command.index("run") + 1]).name == "app.py"
     assert command[-4:] == ["--server.port", "8642", "--server.address", "127.0.0.1"]
+
+
+def test_the_app_s_models_are_those_that_are_named(
+    tiny_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.execv", lambda program, command: None)
+    monkeypatch.setenv("GEMMA_VIZ_MODELS", "embedded")
+    assert cli.main(["app", "--model", f"{tiny_folder},{tmp_path / 'nowhere'}"]) == 0
+    assert offered_models() == (tiny_folder, str(tmp_path / "nowhere"))
+    assert "nowhere: There is no folder 'nowhere'" in capsys.readouterr().err
+
+
+def test_help_keeps_its_names_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["serve", "--help"])
+    assert "Serve captures to any number of apps, from replicas on Ray Serve." in capsys.readouterr().out
 
 
 def test_an_app_that_is_not_installed_is_said(
