@@ -7,10 +7,13 @@ from streamlit.starlette import App
 
 from gemma_viz.errors import BadSetting
 from gemma_viz.service import log
+from gemma_viz.service.head import InHead
 from gemma_viz.service.private import OnlyFromThisMachine
 from gemma_viz.service.settings import settings
 from gemma_viz.ui import live, operator
 from gemma_viz.ui.boundary import answer
+
+STYLE = Path(operator.__file__).with_name("page.css")
 
 log.to_stderr()
 try:
@@ -22,5 +25,8 @@ operator.start(live.engine())
 app = App(
     Path(__file__).with_name("overview.py"),
     on_script_error=answer,
-    middleware=[Middleware(OnlyFromThisMachine, paths=("/_stcore/metrics",))],
+    middleware=[
+        Middleware(OnlyFromThisMachine, paths=("/_stcore/metrics",)),
+        Middleware(InHead, title="Gemma Viz", style=STYLE.read_text(encoding="utf-8")),
+    ],
 )

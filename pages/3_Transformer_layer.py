@@ -6,6 +6,7 @@ import streamlit as st
 from gemma_viz.edits import Edits
 from gemma_viz.figures import residual as draw
 from gemma_viz.stages.residual import (
+    Residual,
     check_rms_norm,
     depth_similarity,
     layer_scales,
@@ -36,80 +37,110 @@ page = start_page(
     "result.",
 )
 spec = page.run.model.spec
-values = residual(live.values_by_layer(layer_scales, page.run, "Scales of the stream"), spec)
-scale = values.stream_rms[:, page.position]
 
-st.header("What happens")
-st.markdown(
-    f"The stream of {words.code(page.label)} starts with an RMS (root of the mean square of its {spec.d_model:,} "
-    f"numbers) of {words.size(scale[0])} and leaves the last layer with {words.size(scale[-1])}."
-    + (
-        " Here the updates are normalised too, before they are added: this is a later generation than Gemma 2B, which "
-        "normalises only what a sublayer reads."
-        if spec.post_norms
-        else ""
-    )
-)
-panels.chart(draw.scale(values, page.labels, page.position), key="scale")
-st.markdown(words.first_token(values.stream_rms, page.labels[0]))
-left, right = st.columns(2, gap="large")
-with left:
-    panels.chart(draw.share(values, page.label, page.position), key="share")
-    st.caption("0: the update hardly changes the stream. 1: it swamps it. At 0.71 both are equally large.")
-with right:
-    panels.chart(draw.cosine(values, page.label, page.position), key="cosine")
-    st.caption("Above 0 the update adds to the direction the stream has, below 0 it takes away from it.")
 
-st.header("One token on its way")
-target = panels.typed_token(page.view, page.run.model, "follow", "Follow this token (empty: the model's answer)")
-seen = live.values(lens, page.run, page.position, target)
-lens_labels = [[visible(text) for text in row] for row in seen.texts]
-answer = words.code(lens_labels[-1][0])
-st.markdown(
-    f"If the stream of {words.code(page.label)} went to the output from an earlier depth, this is what would be "
-    f"predicted. The final answer {answer} leads "
-    + (f"from depth {seen.leads_from} of {spec.n_layers} on." if seen.leads_from else "at every depth.")
-)
-panels.chart(draw.lens(seen, lens_labels), key="lens")
-left, right = st.columns(2, gap="large")
-with left:
-    panels.chart(draw.followed(seen, visible(live.token_text(page.run.model, seen.target))), key="followed")
-with right:
-    panels.chart(
-        draw.depth_similarity(live.values(depth_similarity, page.run, page.position), page.label),
-        key="depth_similarity",
-    )
+def scales() -> Residual:
+    """How large every token's stream is at every depth, and what is added to it."""
+    return residual(live.values_by_layer(layer_scales, page.run, "Scales of the stream"), spec)
 
-st.header("RMSNorm")
-panels.chart(draw.divisor(values, page.label, page.position), key="divisor")
-st.caption("Whatever the stream's scale, after the division the sublayer reads numbers of the same size.")
-left, right = st.columns(2, gap="large")
-with left:
-    layer = page.choose_layer()
-with right:
-    place = page.view.choice("norm", "Norm of this layer", norm_places(spec))
-norm = live.values(norm_in_numbers, page.run, layer, place, page.position)
-left, right = st.columns(2, gap="large")
-with left:
+
+def the_stream() -> None:
+    """How large the stream is, and what each sublayer adds to it."""
+    values = scales()
+    scale = values.stream_rms[:, page.position]
     st.markdown(
-        f"**In numbers.** The norm {place} of layer {layer} divides the vector of {words.code(page.label)} by "
-        f"{words.size(norm.rms)} and multiplies each component with a factor of its own. The first of {spec.d_model:,}:"
+        f"The stream of {words.code(page.label)} starts with an RMS (root of the mean square of its {spec.d_model:,} "
+        f"numbers) of {words.size(scale[0])} and leaves the last layer with {words.size(scale[-1])}."
+        + (
+            " Here the updates are normalised too, before they are added: Gemma 2 and 3 do so, Gemma 1 normalises "
+            "only what a sublayer reads."
+            if spec.post_norms
+            else ""
+        )
     )
-    st.dataframe(
-        pd.DataFrame(
-            {
-                "given": norm.x[:COMPONENTS_SHOWN],
-                f"÷ {words.size(norm.rms)}": norm.x[:COMPONENTS_SHOWN] / norm.rms,
-                "× factor": 1 + norm.weight[:COMPONENTS_SHOWN],
-                "= result": norm.x[:COMPONENTS_SHOWN] / norm.rms * (1 + norm.weight[:COMPONENTS_SHOWN]),
-                "the model has": norm.normed[:COMPONENTS_SHOWN],
-            }
-        ).rename_axis("component"),
-        key="norm_in_numbers",
-    )
-with right:
-    panels.chart(draw.learned_weights(norm, place), key="learned_weights")
+    panels.chart(draw.scale(values, page.labels, page.position), key="scale")
+    st.markdown(words.first_token(values.stream_rms, page.labels[0]))
+    left, right = st.columns(2, gap="large")
+    with left:
+        panels.chart(draw.share(values, page.label, page.position), key="share")
+        st.caption("0: the update hardly changes the stream. 1: it swamps it. At 0.71 both are equally large.")
+    with right:
+        panels.chart(draw.cosine(values, page.label, page.position), key="cosine")
+        st.caption("Above 0 the update adds to the direction the stream has, below 0 it takes away from it.")
 
+
+def one_token() -> None:
+    """What the stream would predict at each depth, and how it turns."""
+    target = panels.typed_token(page.view, page.run.model, "follow", "Follow this token (empty: the model's answer)")
+    seen = live.values(lens, page.run, page.position, target)
+    lens_labels = [[visible(text) for text in row] for row in seen.texts]
+    answer = words.code(lens_labels[-1][0])
+    st.markdown(
+        f"If the stream of {words.code(page.label)} went to the output from an earlier depth, this is what would be "
+        f"predicted. The final answer {answer} leads for good "
+        + (f"from depth {seen.leads_from} of {spec.n_layers} on." if seen.leads_from else "at every depth.")
+    )
+    panels.chart(draw.lens(seen, lens_labels), key="lens")
+    left, right = st.columns(2, gap="large")
+    with left:
+        panels.chart(draw.followed(seen, visible(live.token_text(page.run.model, seen.target))), key="followed")
+    with right:
+        panels.chart(
+            draw.depth_similarity(live.values(depth_similarity, page.run, page.position), page.label),
+            key="depth_similarity",
+        )
+
+
+def rms_norm() -> None:
+    """What the norms divide by, and one of them in numbers."""
+    values = scales()
+    st.markdown(
+        f"The RMS of a vector is the root of the mean of its squared numbers: their usual size. {term('RMSNorm')} "
+        f"divides the vector [{spec.d_model:,}] by its RMS, then multiplies each number with a factor that was learned "
+        "for its place. Gemma stores such a factor as what is added to 1, so a stored 0 changes nothing."
+    )
+    panels.chart(draw.divisor(values, page.label, page.position), key="divisor")
+    st.caption("Whatever the vector's size was, after the division its RMS is 1.")
+    left, right = st.columns(2, gap="large")
+    with left:
+        layer = page.choose_layer()
+    with right:
+        place = page.view.choice("norm", "Norm of this layer", norm_places(spec))
+    norm = live.values(norm_in_numbers, page.run, layer, place, page.position)
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.markdown(
+            f"**In numbers.** The norm {place} of layer {layer} divides the vector of {words.code(page.label)} by "
+            f"{words.size(norm.rms)} and multiplies each component with a factor of its own. The first of "
+            f"{spec.d_model:,}:"
+        )
+        st.dataframe(
+            pd.DataFrame(
+                {
+                    "given": norm.x[:COMPONENTS_SHOWN],
+                    f"÷ {words.size(norm.rms)}": norm.x[:COMPONENTS_SHOWN] / norm.rms,
+                    "× factor": 1 + norm.weight[:COMPONENTS_SHOWN],
+                    "= result": norm.x[:COMPONENTS_SHOWN] / norm.rms * (1 + norm.weight[:COMPONENTS_SHOWN]),
+                    "the model has": norm.normed[:COMPONENTS_SHOWN],
+                }
+            ).rename_axis("component"),
+            key="norm_in_numbers",
+        )
+    with right:
+        panels.chart(draw.learned_weights(norm, place), key="learned_weights")
+
+
+PARTS = {
+    "stream": ("What happens to the stream", the_stream),
+    "way": ("One token on its way", one_token),
+    "norm": ("RMSNorm", rms_norm),
+}
+shown = page.view.section("transformer_layer", {name: title for name, (title, _) in PARTS.items()})
+title, draw_part = PARTS[shown]
+st.header(title)
+draw_part()
+
+layer = page.view.whole_number("layer", 0, spec.n_layers - 1, default=0)
 panels.code(live.values(check_rms_norm, page.run, layer))
 which = page.view.choice("which", "Which norms to leave out", list(WITHOUT), format_func=lambda name: WITHOUT[name][1])
 edits, without = WITHOUT[which]

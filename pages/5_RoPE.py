@@ -9,7 +9,7 @@ from gemma_viz.figures import rope as draw
 from gemma_viz.figures import wavelengths as draw_wavelengths
 from gemma_viz.stages.positions import changed_patterns, position_sensitivity
 from gemma_viz.stages.rope import check_rope, contributions, rotation, score_by_distance, vectors
-from gemma_viz.stages.wavelengths import layer_wavelengths, pair_lengths, wavelengths
+from gemma_viz.stages.wavelengths import layer_wavelengths, pair_lengths, visible_pair, wavelengths
 from gemma_viz.ui import live, panels, words, words_rope
 from gemma_viz.ui.page import end_page, start_page
 from gemma_viz.ui.words_glossary import term
@@ -31,7 +31,13 @@ with left:
 with middle:
     head = page.choose_head()
 with right:
-    pair = page.view.integer("pair", "Pair of components", 0, spec.d_head // 2 - 1, default=spec.d_head // 16)
+    seen_best = visible_pair(live.values(layer_wavelengths, page.run, layer), len(page.run))
+    pair = page.view.integer("pair", "Pair of components", 0, spec.d_head // 2 - 1, default=seen_best)
+st.caption(
+    f"A pair is two of a query's (or key's) {spec.d_head:,} numbers, component i and component i + "
+    f"{spec.d_head // 2:,}, taken as a point on a plane. All pairs turn, each at a speed of its own, pair 0 fastest. "
+    "Without a choice the pair is one whose turning shows at this length."
+)
 
 
 def clock_hands() -> None:
@@ -181,7 +187,8 @@ panels.why(
     page.position,
     text="Without it a head could not prefer the token just before, nor tell “dog bites man” from “man bites dog” by "
     f"their order. The {term('causal mask')} alone gives a hint: each token sees one more token than the one before "
-    "it. How much depends on the prompt: leave the rotation out and see.",
+    "it. How much depends on the prompt: leave the rotation out and see, also for the example “one two three four five "
+    "six”, where order is all that counts.",
     edits=Edits(rope=False),
     without="RoPE in all layers",
 )

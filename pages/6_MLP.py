@@ -57,23 +57,31 @@ def this_token(page: Page, layer: int, values: Neurons) -> None:
     spec, token = page.run.model.spec, words.code(page.label)
     st.header("What happens")
     st.markdown(
-        f"In layer {layer} {token} meets {spec.d_mlp:,} neurons. Each has a gate and an up value, both products of "
-        f"the normalised stream with a learned vector. {values.open_share:.0%} of the gates are above 0: these neurons "
-        f"are on. gelu(gate) × up is what goes through; the down-projection brings it back to {spec.d_model:,} "
-        f"numbers. The update's RMS is {words.size(values.update_rms)}, the stream's {words.size(values.stream_rms)}."
+        f"In layer {layer} {token} meets {spec.d_mlp:,} neurons. Each compares the normalised stream "
+        f"[{spec.d_model:,}] with two vectors it has learned. The first product, the **gate**, says how far the neuron "
+        "opens: gelu makes nearly 0 of a gate well below 0, and keeps one well above it. The second, **up**, is what "
+        "is let through. gelu(gate) × up is the neuron's product; times a third learned vector, its column of the "
+        f"**down**-projection, it is added to the update [{spec.d_model:,}]. {values.open_share:.0%} of the gates "
+        f"are above 0. The update's RMS is {words.size(values.update_rms)}, the stream's "
+        f"{words.size(values.stream_rms)}."
     )
     left, right = st.columns(2, gap="large")
     with left:
         panels.chart(draw.gelu_curve(values), key="gelu")
     with right:
         panels.chart(draw.gate_and_up(values, page.label), key="gate_and_up")
+
+
+def output(page: Page, layer: int, values: Neurons) -> None:
+    """What comes through the gates for the selected token, and which neurons make the update."""
+    spec, strongest = page.run.model.spec, int(values.most_carrying[0])
+    st.header("What comes through")
     left, right = st.columns(2, gap="large")
     with left:
         panels.chart(draw.distributions(values, page.label), key="distributions")
     with right:
         panels.chart(draw.most_active(values, page.label), key="most_active")
     st.header("What the output is made of")
-    strongest = int(values.most_carrying[0])
     st.markdown(
         "Every neuron has a column of the down-projection: the vector that it adds, times its product. |product| × "
         f"the column's length is how long a vector it adds. **{values.n_for_most:,} of the {spec.d_mlp:,} neurons** "
@@ -94,6 +102,7 @@ def one_neuron(page: Page, layer: int, values: Neurons) -> None:
     neuron = page.view.integer("neuron", "Neuron", 0, spec.d_mlp - 1, default=strongest)
     st.caption(f"Without a choice: the neuron that carries most for {words.code(page.label)} here, {strongest}.")
     act = live.values(activations, page.run, layer, neuron)
+    st.markdown(words_mlp.strongest_tokens(act, page.labels, neuron))
     panels.chart(draw_neuron.over_prompt(act, page.labels, neuron, page.position), key="over_prompt")
 
     st.header("Where it is strongest")
@@ -123,6 +132,7 @@ def one_neuron(page: Page, layer: int, values: Neurons) -> None:
     )
 
     st.header("What it reads and what it writes")
+    st.caption("Do not expect a meaning that has a name: few neurons have one.")
     read = live.values(reads, model, layer, neuron)
     written = live.values(writes, page.run, layer, neuron, page.position)
     st.markdown(
@@ -264,10 +274,18 @@ spec = page.run.model.spec
 layer = page.choose_layer()
 part = page.view.section(
     "mlp",
-    {"token": "This token", "neuron": "One neuron", "alone": "Each token by itself", "toy": "From the toy to the real"},
+    {
+        "token": "This token",
+        "output": "What comes through",
+        "neuron": "One neuron",
+        "alone": "Each token by itself",
+        "toy": "From the toy to the real",
+    },
 )
 if part == "token":
     this_token(page, layer, live.values(neurons, page.run, layer, page.position))
+elif part == "output":
+    output(page, layer, live.values(neurons, page.run, layer, page.position))
 elif part == "neuron":
     one_neuron(page, layer, live.values(neurons, page.run, layer, page.position))
 elif part == "alone":

@@ -8,6 +8,7 @@ from gemma_viz.errors import SamplingError
 from gemma_viz.figures import attribution as draw_attribution
 from gemma_viz.figures import output as draw
 from gemma_viz.figures import sampling as draw_sampling
+from gemma_viz.numbers import signed
 from gemma_viz.stages.attribution import additions, split
 from gemma_viz.stages.output import both_ends, check_unembed, final_norm, likeliest, predictions, sharpness, soft_cap
 from gemma_viz.stages.sampling import choice
@@ -194,7 +195,7 @@ def where_a_logit_comes_from() -> None:
         f"The stream of {selected} is a sum: its embedding, and what each head and each MLP has added. With the final "
         f"norm's divisor held at what it is here, the logit of {words.code(names[0])}"
         + (f" less that of {words.code(names[1])}" if compared else "")
-        + f" is a sum over the same parts. The largest is that of the {largest.name}: {largest.value:+.2f}. "
+        + f" is a sum over the same parts. The largest is that of the {largest.name}: {signed(largest.value, 2)}. "
         + words_output.added_up(values, spec.final_softcap is not None, model.dtype)
     )
     what = " less ".join(names) if compared else f"the logit of {names[0]}"
@@ -203,7 +204,7 @@ def where_a_logit_comes_from() -> None:
         panels.chart(draw_attribution.largest_parts(values, what), key="largest_parts")
     with right:
         panels.chart(draw_attribution.parts_map(values, what), key="parts_map")
-        st.markdown(f"The embedding of {selected} itself adds {values.embedding:+.3f}.")
+        st.markdown(f"The embedding of {selected} itself adds {signed(values.embedding, 2)}.")
     st.caption(
         "This is the direct path only: what a part wrote into the stream and the output read from there. What a later "
         "layer read of it and turned into something else counts as that layer's, so a head with a small bar here can "

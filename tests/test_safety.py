@@ -16,12 +16,12 @@ CODE_FROM_DATA = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve"
 CALLS = {"eval", "exec", "compile", "__import__"}
 METHODS = {
     "torch.load",  # reads pickles
+    "st.html",
     "st.iframe",
     "components.html",
     "os.system",
     "os.popen",
 }
-STYLE_SHEET = "st.html(STYLE)"  # a file of ours, given by its path: the one use of st.html
 
 
 def name_of(node: ast.expr) -> str:
@@ -47,7 +47,6 @@ def test_no_data_is_run_as_code_and_no_text_is_drawn_as_html(path: Path) -> None
     for call in calls(path):
         name = name_of(call.func)
         assert name not in CALLS | METHODS, f"{name} in line {call.lineno}"
-        assert name != "st.html" or ast.unparse(call) == STYLE_SHEET, f"st.html in line {call.lineno}"
         for keyword in call.keywords:
             is_on = not (isinstance(keyword.value, ast.Constant) and keyword.value.value is False)
             assert keyword.arg not in ("unsafe_allow_html", "unsafe_allow_javascript", "shell") or not is_on

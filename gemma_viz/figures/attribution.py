@@ -4,6 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from gemma_viz.figures.style import CATEGORICAL, DIVERGING, colour_scale, finish, symmetric
+from gemma_viz.numbers import signed
 from gemma_viz.stages.attribution import Split
 
 LARGEST = 20
@@ -30,10 +31,10 @@ def largest_parts(values: Split, what: str) -> go.Figure:
                 orientation="h",
                 marker_color=colour,
                 width=0.75,
-                text=[f"{value:+.2f}" for k, _, value in rows if k == kind],
+                text=[signed(value, 2) for k, _, value in rows if k == kind],
                 textposition="outside",
                 cliponaxis=False,
-                hovertemplate="%{x:.4f}<extra></extra>",
+                hovertemplate="%{x:+.2f}<extra></extra>",
             )
             for kind, colour in COLOURS.items()
             if any(k == kind for k, _, _ in rows)
@@ -54,7 +55,7 @@ def largest_parts(values: Split, what: str) -> go.Figure:
         title=f"The parts of {what}: the {len(rows) - bool(rest)} largest",
         x="added to the logit",
         y="",
-        alt="Bars: " + ", ".join(f"{name} {value:+.2f}" for _, name, value in rows[:5]) + ".",
+        alt="Bars: " + ", ".join(f"{name} {signed(value, 2)}" for _, name, value in rows[:5]) + ".",
         height=130 + 24 * len(rows),
         legend=True,
     )
@@ -71,7 +72,7 @@ def parts_map(values: Split, what: str) -> go.Figure:
                 z=values.heads,
                 x=np.arange(n_heads),
                 colorbar={"title": {"text": "logit"}, "thickness": 12},
-                hovertemplate="layer %{y} head %{x}<br>%{z:+.3f}<extra></extra>",
+                hovertemplate="layer %{y} head %{x}<br>%{z:+.2f}<extra></extra>",
                 **shared,
             ),
             go.Heatmap(
@@ -79,7 +80,7 @@ def parts_map(values: Split, what: str) -> go.Figure:
                 x=[n_heads + GAP],
                 dx=1,
                 showscale=False,
-                hovertemplate="layer %{y} MLP<br>%{z:+.3f}<extra></extra>",
+                hovertemplate="layer %{y} MLP<br>%{z:+.2f}<extra></extra>",
                 **shared,
             ),
         ]
@@ -93,6 +94,7 @@ def parts_map(values: Split, what: str) -> go.Figure:
         range=[-0.5, n_heads + GAP + 0.5],
     )
     figure.update_yaxes(autorange="reversed", showgrid=False, zeroline=False, dtick=1 if n_layers <= 20 else 2)
+    largest_head = float(values.heads.ravel()[np.abs(values.heads).argmax()])
     layer, head = np.unravel_index(int(np.abs(values.heads).argmax()), values.heads.shape)
     mlp = int(np.abs(values.mlps).argmax())
     return finish(
@@ -101,6 +103,6 @@ def parts_map(values: Split, what: str) -> go.Figure:
         x="head, and the MLP",
         y="layer",
         alt=f"Map of {n_layers} layers by {n_heads} heads and an MLP. Largest head: layer {layer} head {head}, "
-        f"{values.heads[layer, head]:+.2f}; largest MLP: layer {mlp}, {values.mlps[mlp]:+.2f}.",
+        f"{signed(largest_head, 2)}; largest MLP: layer {mlp}, {signed(float(values.mlps[mlp]), 2)}.",
         height=140 + 24 * n_layers,
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from gemma_viz.figures.style import CATEGORICAL, finish, plain
+from gemma_viz.figures.style import NEGATIVE, POSITIVE, finish, plain
 from gemma_viz.stages.extremes import Extremes
 
 
@@ -22,7 +22,7 @@ def extremes(values: Extremes, highest: Sequence[str], lowest: Sequence[str], ti
             x=numbers,
             y=places,
             orientation="h",
-            marker_color=[CATEGORICAL[0]] * len(highest) + [CATEGORICAL[1]] * len(lowest),
+            marker_color=np.where(numbers > 0, POSITIVE, NEGATIVE),
             customdata=[plain(name, 60) for name in names],
             hovertemplate="%{customdata}: %{x:.3f}<extra></extra>",
         )
@@ -33,7 +33,7 @@ def extremes(values: Extremes, highest: Sequence[str], lowest: Sequence[str], ti
     return finish(
         figure,
         title=title,
-        x=quantity,
+        x=f"{quantity} (orange: above 0)",
         y="",
         alt=f"Bars of {quantity} by token: largest {', '.join(said[:3])}; smallest {', '.join(said[:-4:-1])}.",
         height=110 + 23 * len(names),

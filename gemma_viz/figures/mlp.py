@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from gemma_viz.figures.style import CATEGORICAL, DIVERGING, colour_scale, finish, short
+from gemma_viz.figures.style import CATEGORICAL, DIVERGING, NEGATIVE, POSITIVE, colour_scale, finish, short
 from gemma_viz.stages.mlp import MOST, Neurons
 
 BINS = 60
@@ -129,7 +129,7 @@ def most_active(values: Neurons, label: str) -> go.Figure:
     figure = _bars(
         shown,
         act,
-        np.where(act > 0, CATEGORICAL[0], CATEGORICAL[1]),
+        np.where(act > 0, POSITIVE, NEGATIVE),
         np.stack([values.gate[shown], values.up[shown]], -1),
         "product %{y:.3f}<br>gate %{customdata[0]:.3f}<br>up %{customdata[1]:.3f}",
     )
@@ -137,7 +137,7 @@ def most_active(values: Neurons, label: str) -> go.Figure:
         figure,
         title=f"The {len(shown)} most active neurons for {short(label)}",
         x="neuron",
-        y="product, gelu(gate) × up",
+        y="product, gelu(gate) × up (orange: above 0)",
         alt="Bar chart of the largest products: "
         + ", ".join(f"neuron {neuron} {value:.2f}" for neuron, value in zip(shown[:5], act[:5], strict=True))
         + ".",

@@ -17,6 +17,7 @@ from gemma_viz.figures.style import (
     token_axis,
     token_hover,
 )
+from gemma_viz.numbers import percent
 from gemma_viz.stages import around
 from gemma_viz.stages.output import Comparison, FinalNorm, Predictions, SoftCap
 from gemma_viz.tokens import visible
@@ -36,16 +37,16 @@ def next_tokens(labels: Sequence[str], probabilities: Sequence[float], logits: S
             y=ranks,
             orientation="h",
             marker_color=CATEGORICAL[0],
-            text=[f"{probability:.1%}" for probability in probabilities],
+            text=[percent(float(probability)) for probability in probabilities],
             textposition="auto",
             cliponaxis=False,
             customdata=np.array(logits),
-            hovertemplate="probability %{x:.4f}<br>logit %{customdata:.3f}<extra></extra>",
+            hovertemplate="probability %{text}<br>logit %{customdata:.3f}<extra></extra>",
         )
     )
     figure.update_yaxes(autorange="reversed", tickmode="array", tickvals=ranks, ticktext=[plain(x) for x in labels])
     figure.update_xaxes(tickformat=".0%", range=[0, max(probabilities) * ROOM], nticks=5)
-    said = ", ".join(f"{label} {p:.1%}" for label, p in zip(labels[:5], probabilities[:5], strict=True))
+    said = ", ".join(f"{label} {percent(float(p))}" for label, p in zip(labels[:5], probabilities[:5], strict=True))
     return finish(
         figure,
         title=f"The {len(ranks)} likeliest next tokens",
@@ -82,7 +83,7 @@ def along_prompt(
             text=np.array([[plain(x, LONGEST_IN_TABLE) for x in row] for row in next_labels[part]], object).T,
             texttemplate="%{text}",
             customdata=values.logits[part].T,
-            hovertemplate="rank %{y}: %{text}<br>probability %{z:.4f}<br>logit %{customdata:.2f}<extra></extra>",
+            hovertemplate="rank %{y}: %{text}<br>probability %{z:.3~p}<br>logit %{customdata:.2f}<extra></extra>",
         )
     )
     frame(figure, (selected, selected), (1, values.ids.shape[1]))
@@ -246,7 +247,8 @@ def soft_cap(values: SoftCap) -> go.Figure:
 def _surprise_hover(values: Predictions, labels: Sequence[str]) -> list[str]:
     """What the hover says of each token, the first one included."""
     said = [
-        f"{name}<br>{nats:.2f} nats, {nats / np.log(2):.2f} bits<br>probability {probability:.2g}, rank {rank:,}"
+        f"{name}<br>{nats:.2f} nats, {nats / np.log(2):.2f} bits<br>"
+        f"probability {percent(float(probability))}, rank {rank:,}"
         for name, nats, probability, rank in zip(
             token_hover(labels)[1:], values.surprise, values.actual_probability, values.actual_rank, strict=True
         )
@@ -270,10 +272,10 @@ def probability_bars(
                 y=ranks,
                 orientation="h",
                 marker_color=colour,
-                text=[missing if np.isnan(share) else f"{share:.1%}" for share in probabilities],
+                text=[missing if np.isnan(share) else percent(float(share)) for share in probabilities],
                 textposition="outside",
                 cliponaxis=False,
-                hovertemplate="probability %{x:.4f}<extra>" + name + "</extra>",
+                hovertemplate="probability %{text}<extra>" + name + "</extra>",
             )
             for name, probabilities, colour in series
         ]

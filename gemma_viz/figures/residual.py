@@ -125,7 +125,7 @@ def lens(values: Lens, labels: Sequence[Sequence[str]]) -> go.Figure:
             texttemplate="%{text}",
             textfont={"size": 11},
             customdata=[[plain(label) for label in row] for row in labels],
-            hovertemplate="after %{y} layers, rank %{x}: %{customdata}<br>probability %{z:.4f}<extra></extra>",
+            hovertemplate="after %{y} layers, rank %{x}: %{customdata}<br>probability %{z:.3~p}<extra></extra>",
         )
     )
     frame(figure, (1, 1), (values.leads_from, n_depths - 1))
@@ -153,7 +153,7 @@ def followed(values: Lens, label: str) -> go.Figure:
             mode="lines+markers",
             line={"color": CATEGORICAL[0]},
             customdata=values.target_ranks,
-            hovertemplate="after %{x} layers: %{y:.2%}, rank %{customdata:,}<extra></extra>",
+            hovertemplate="after %{x} layers: %{y:.3~p}, rank %{customdata:,}<extra></extra>",
         )
     )
     figure.update_yaxes(rangemode="tozero", tickformat=".0%")

@@ -21,6 +21,8 @@ DIVERGING = (
     *("#fdebd7", "#fdc38d", "#f99245", "#d9680d", "#a04000"),
 )
 
+POSITIVE, NEGATIVE = CATEGORICAL[1], CATEGORICAL[0]  # of bars, as on the diverging scale
+
 LONGEST_LABEL = 14  # characters
 TITLE_HEIGHT = 32  # pixels that a figure leaves for its own title
 MOST_TICKS = 48

@@ -11,7 +11,7 @@ from gemma_viz.report.subject import Subject
 from gemma_viz.stages.attention import query
 from gemma_viz.stages.positions import position_sensitivity
 from gemma_viz.stages.rope import check_rope, contributions, rotation, score_by_distance, vectors
-from gemma_viz.stages.wavelengths import wavelengths
+from gemma_viz.stages.wavelengths import layer_wavelengths, visible_pair, wavelengths
 from gemma_viz.ui import words, words_rope
 
 SHIFT = 100  # tokens
@@ -20,7 +20,7 @@ SHIFT = 100  # tokens
 def section(subject: Subject) -> Section:
     """How the first of the shown heads knows where tokens stand."""
     cap, spec, (layer, number) = subject.cap, subject.spec, subject.places[0]
-    pair = spec.d_head // 16
+    pair = visible_pair(layer_wavelengths(cap, layer), len(cap))
     hands = rotation(cap, layer, number, pair)
     whole = vectors(cap, layer, number, subject.position)
     blocks: list[Block] = [

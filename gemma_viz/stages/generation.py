@@ -12,6 +12,7 @@ from gemma_viz.stages import Check, check
 from gemma_viz.steps import greedy
 
 TOKENS_CHECKED = 256
+MEASUREMENTS = 3
 NEW_TOKENS = 2  # by the written-out code, which runs the whole text again for each
 
 
@@ -19,7 +20,7 @@ NEW_TOKENS = 2  # by the written-out code, which runs the whole text again for e
 class Reuse:
     """One token more, by running it alone on kept keys and values, and by running the whole text again.
 
-    n_positions: int, tokens of the whole text; seconds_alone, seconds_whole: float, the shorter of two measurements
+    n_positions: int, tokens of the whole text; seconds_alone, seconds_whole: float, the shortest of `MEASUREMENTS`
     bytes_kept: int, of the keys and values of all layers
     """
 
@@ -47,7 +48,7 @@ def reuse(cap: Capture) -> Reuse:
 def _seconds(cap: Capture, n_kept: int) -> float:
     """How long the tokens after the first ones take on the keys and values of those."""
     times = []
-    for _ in range(2):
+    for _ in range(MEASUREMENTS):
         past, start = cap.past(n_kept), time.perf_counter()
         next_logits(cap, cap.token_ids[n_kept:], past)
         times.append(time.perf_counter() - start)

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from gemma_viz.capture import Capture
 from gemma_viz.rotations import rotations
 from gemma_viz.stages import Floats, counted, to_numpy
+
+SHORTEST_TURN = 24  # tokens; where faster pairs turn too far between neighbours to be followed by eye
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,15 @@ def layer_wavelengths(cap: Capture, layer: int) -> Floats:
     cos, sin = rotations(cap.model.hf, cap.model.spec, layer, one, one, unmoved)  # [1, 1, d_head], both halves alike
     radians = torch.atan2(sin, cos)[0, 0, : cap.model.spec.d_head // 2]  # [pair], from one token to the next
     return to_numpy(2 * torch.pi / radians / abs(edits.rope_stretch))
+
+
+def visible_pair(wavelengths: Floats, n_positions: int) -> int:
+    """The pair whose turn is seen best over a text: about one whole turn, of a short text a part of one.
+
+    wavelengths: float32 [pair], tokens for one turn; n_positions: int, tokens of the text
+    """
+    turn = max(n_positions, SHORTEST_TURN)
+    return int(np.abs(np.log(wavelengths / turn)).argmin())
 
 
 @counted

@@ -45,12 +45,14 @@ def chart(figure: go.Figure, key: str) -> None:
 
 @st.fragment  # so that the table comes without running the page again
 def _values_of(figure: go.Figure, key: str) -> None:
-    """A switch for the figure's values as a table, and the files that can be made of it.
+    """A switch for the figure's values as a table, and for the files that can be made of it.
 
-    Each is made when it is asked for. They stand in the page, because a popover would be out of Tab's way.
+    The files' buttons come with the table, because three of them under every chart are a tenth of a page's time in the
+    browser. Each file is made when it is asked for. They stand in the page: a popover would be out of Tab's way.
     """
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
-        as_table = st.toggle("Table", key=f"{key}_table")
+        if not st.toggle("Table and files", key=f"{key}_table"):
+            return
         for ending, (mime, what, make) in FILES.items():
             st.download_button(
                 f":small[:gray[{ending.upper()}]]",
@@ -62,8 +64,7 @@ def _values_of(figure: go.Figure, key: str) -> None:
                 on_click="ignore",
                 type="tertiary",
             )
-    if as_table:
-        _table(figure)
+    _table(figure)
 
 
 def _table(figure: go.Figure) -> None:
@@ -132,6 +133,8 @@ def why(view: View, run: live.Run, position: int, *, text: str, edits: Edits, wi
     labels = [visible(token) for token in values.texts]
     st.markdown(words.what_happened(values, labels, without))
     chart(draw.side_by_side(values, labels, f"without {without}"), key="what_if")
+    if values.baseline_scale == values.edited_scale:
+        return True
     st.caption(
         f"After token {position}. The stream that reaches the final norm has an RMS of "
         f"{words.size(values.baseline_scale)} with the step and {words.size(values.edited_scale)} without it."

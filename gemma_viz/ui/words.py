@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from gemma_viz.numbers import percent as percent
 from gemma_viz.stages.output import Comparison
 
 HARDLY = 0.01  # nats of KL divergence
@@ -15,24 +16,15 @@ OUTSIZED = 5  # times the median
 NO_NUMBERS = "The logits are not all numbers (NaN or infinite), so there is nothing to measure here."
 
 
-def percent(probability: float) -> str:
-    """12.3%, with more digits where it is small.
-
-    >>> percent(0.1234), percent(0.00042)
-    ('12.3%', '0.042%')
-    """
-    if math.isnan(probability):
-        return "not a number"
-    return f"{probability * 100:.1f}%" if probability >= 0.001 else f"{probability * 100:.2g}%"
-
-
 def size(number: float) -> str:
     """A length or a count in the shortest exact-enough way: 1,369, 3.42, 1.2e+07 or “not a number”."""
     if not math.isfinite(number):
         return "not a number" if math.isnan(number) else "infinite"
     if abs(number) >= 1e6 or 0 < abs(number) < 1e-3:
-        return f"{number:.1e}"
-    return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"
+        written = f"{number:.1e}"
+    else:
+        written = f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"
+    return re.sub("^-", "−", written)
 
 
 def code(text: str) -> str:

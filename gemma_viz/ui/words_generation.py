@@ -1,8 +1,10 @@
 """Sentences of the generation page, made from its numbers."""
 
 from gemma_viz.continuations import Tree
-from gemma_viz.stages.generation import Reuse
+from gemma_viz.stages.generation import MEASUREMENTS, Reuse
 from gemma_viz.ui.words import size
+
+CLEARLY_LONGER = 1.2  # times; less than that is noise
 
 
 def how_to_go_on(tree: Tree) -> str:
@@ -32,10 +34,10 @@ def reuse(values: Reuse) -> str:
     if values.n_positions == 1:
         return "This text is a single token, so there is nothing before it to keep."
     faster = values.seconds_whole / values.seconds_alone
-    compared = f"{faster:.1f} times as long" if faster >= 1 else "no longer, at this length"
+    compared = f"{faster:.1f} times as long" if faster >= CLEARLY_LONGER else "no clear gain at this length"
     return (
         "A new token changes nothing about the tokens before it: the mask hides it from them. So their keys and values "
         f"are kept, {size(values.bytes_kept / 2**10)} KiB for these {values.n_positions:,} tokens, and only the new "
-        f"token runs. Measured just now: the last token alone took {values.seconds_alone * 1000:,.0f} ms, the whole "
-        f"text {values.seconds_whole * 1000:,.0f} ms, {compared}."
+        f"token runs. The shortest of {MEASUREMENTS} measurements each: the last token alone took "
+        f"{values.seconds_alone * 1000:,.0f} ms, the whole text {values.seconds_whole * 1000:,.0f} ms, {compared}."
     )

@@ -1,5 +1,10 @@
 """Sentences of the MLP page, made from its numbers."""
 
+from collections.abc import Sequence
+
+import numpy as np
+
+from gemma_viz.stages import Floats
 from gemma_viz.stages.mlp_alone import Alone, Slice
 from gemma_viz.tokens import visible
 from gemma_viz.ui.words import code, size
@@ -7,6 +12,7 @@ from gemma_viz.ui.words import code, size
 ROUNDING = 1e-3  # of the largest value: what bfloat16 leaves, the coarsest that models run in
 MANY_KINKS = 50  # on a line drawn through 200 points
 SPACE_SIGN = visible(" ")
+TOKENS_NAMED = 3
 
 
 def marked(before: str, token: str, after: str) -> str:
@@ -16,6 +22,19 @@ def marked(before: str, token: str, after: str) -> str:
     'I want« to» move'
     """
     return "".join(visible(part).replace(SPACE_SIGN, " ") for part in (before, f"«{token}»", after))
+
+
+def strongest_tokens(act: Floats, labels: Sequence[str], neuron: int) -> str:
+    """On which tokens of the prompt a neuron is strongest, in Markdown. act: float32 [position], its products."""
+    strongest = np.argsort(-np.abs(act), kind="stable")[:TOKENS_NAMED]
+    named = ", ".join(f"{code(labels[i])} (token {i}, product {size(float(act[i]))})" for i in strongest)
+    return (
+        f"Of the {len(act):,} tokens of this prompt neuron {neuron} is strongest on {named}. Its vector is added there "
+        "so many times; a product below 0 turns it around."
+        if len(act) > 1
+        else f"On the only token of this prompt, {code(labels[0])}, the product of neuron {neuron} is "
+        f"{size(float(act[0]))}."
+    )
 
 
 def by_itself(values: Alone, label: str) -> str:

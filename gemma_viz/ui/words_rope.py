@@ -5,6 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from gemma_viz.numbers import signed
 from gemma_viz.stages.positions import ChangedPatterns
 from gemma_viz.stages.rope import Contributions, ScoreByDistance
 from gemma_viz.ui.words import code, size
@@ -51,13 +52,14 @@ def models_score(values: ScoreByDistance) -> str:
 def score_by_pair(values: Contributions, distance: int) -> str:
     """What the parts of a score sum to, and which of them carry it, in Markdown. distance: tokens from key to query."""
     total, largest = float(values.parts.sum()), int(np.abs(values.parts).argmax())
+    largest_part = signed(values.parts[largest], 4)
     fast = values.wavelengths <= 2 * distance  # half a turn makes the opposite of what agrees
     return (
         f"The {len(values.parts)} parts sum to **{total:.4f}**; the model's score is {values.score:.4f} "
-        f"({size(abs(total - values.score))} apart). The largest part, {values.parts[largest]:+.4f}, comes from pair "
+        f"({size(abs(total - values.score))} apart). The largest part, {largest_part}, comes from pair "
         f"{largest}, which turns once in {size(values.wavelengths[largest])} tokens. The pairs that make half a "
-        f"turn or more between the two tokens ({int(fast.sum())} of them) add {float(values.parts[fast].sum()):+.4f}, "
-        f"the slower ones {float(values.parts[~fast].sum()):+.4f}."
+        f"turn or more between the two tokens ({int(fast.sum())} of them) add {signed(values.parts[fast].sum(), 4)}, "
+        f"the slower ones {signed(values.parts[~fast].sum(), 4)}."
     )
 
 

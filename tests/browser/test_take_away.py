@@ -27,7 +27,9 @@ def take(app: Driver, button: Locator) -> Download:
 
 
 def file_button(app: Driver, chart: str, ending: str) -> Locator:
-    """The button under a chart that hands over a file. chart: the key that the page gave it."""
+    """The button under a chart that hands over a file, once its switch is on. chart: the key that the page gave it."""
+    switch = app.tab.locator(f".st-key-{chart}_table").get_by_role("switch")
+    switch.set_checked(True, force=True)
     return app.tab.locator(f".st-key-{chart}_{ending}").get_by_role("button")
 
 
@@ -55,7 +57,10 @@ def test_a_chart_s_values_are_taken_away_as_csv(app: Driver, width: int) -> None
 
 def test_the_keyboard_reaches_a_chart_s_files(app: Driver) -> None:
     app.open(f"Attention?{PROMPT}")
-    file_button(app, "pattern", "csv").focus()
+    app.tab.locator(".st-key-pattern_table").get_by_label("Table and files").focus()
+    app.tab.keyboard.press("Space")
+    expect(app.tab.locator(".st-key-pattern_csv")).to_be_visible()
+    app.tab.keyboard.press("Tab")
     app.tab.keyboard.press("Tab")
     taken = taken_by(app, lambda: app.tab.keyboard.press("Enter"))
     assert taken.suggested_filename == "this-head-s-pattern.json"
@@ -94,7 +99,7 @@ def test_a_chart_s_picture_is_named_after_it(app: Driver) -> None:
     "path",
     [
         "Tokenization",
-        "Transformer_layer",
+        "Transformer_layer?transformer_layer=norm",
         "Attention?rank=1",
         "Attention?attention=sharing",
         "Attention?attention=mask",

@@ -15,11 +15,11 @@ SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 CHARTS = {
     "": 1,
     "Tokenization": 1,
-    "Embedding": 7,
-    "Transformer_layer": 8,
+    "Embedding": 3,
+    "Transformer_layer": 3,
     "Attention": 2,
     "RoPE": 2,
-    "MLP": 6,
+    "MLP": 2,
     "Output": 3,
     "Generation": 0,
     "Patching": 0,
@@ -30,7 +30,9 @@ CHARTS = {
 
 # The other parts of long pages, by the parameter that chooses them.
 PARTS = {
-    "MLP": ("mlp", ("neuron", "alone", "toy")),
+    "Embedding": ("embedding", ("near",)),
+    "Transformer_layer": ("transformer_layer", ("way", "norm")),
+    "MLP": ("mlp", ("output", "neuron", "alone", "toy")),
     "Attention": ("attention", ("query", "moves", "sharing", "mask")),
     "Output": ("output", ("norm", "choice", "parts")),
     "RoPE": ("rope", ("distance", "wavelengths", "sensitivity", "shift")),
@@ -131,7 +133,7 @@ def test_a_token_is_chosen_by_mouse_and_by_keyboard(app: Driver) -> None:
     app.open("Output")
     app.choose_token(1)
     app.expect(selected=1, parameters={"token": "1"})
-    expect(app.tab.get_by_text("Selected: token 1 of 5")).to_be_visible()
+    expect(app.tab.get_by_text("Selected: token 1, counted from 0, of 5")).to_be_visible()
     app.tab.keyboard.press("ArrowRight")
     app.tab.keyboard.press("ArrowRight")
     app.settle()
@@ -240,7 +242,7 @@ def test_arcs_say_what_a_token_reads_and_who_reads_it(app: Driver) -> None:
     app.tab.locator(".arcs .queries .token").nth(9).click()
     app.expect(selected=9)
     app.settle()
-    expect(app.tab.get_by_text("Selected: token 9 of 13")).to_be_visible()
+    expect(app.tab.get_by_text("Selected: token 9, counted from 0, of 13")).to_be_visible()
 
 
 def test_a_text_grows_and_branches_and_every_page_is_about_it(app: Driver) -> None:

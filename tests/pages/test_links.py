@@ -15,8 +15,10 @@ SAMPLING = ("repetition", "temperature", "top_k", "top_p", "min_p", "seed")
 CHOSEN = {
     "overview.py": ("model", "token"),
     "pages/1_Tokenization.py": ("merge", "smaller", "script", "kind", "from"),
-    "pages/2_Embedding.py": ("around", "off"),
-    "pages/3_Transformer_layer.py": ("layer", "norm", "which", "one", "off"),
+    "pages/2_Embedding.py": ("embedding", "off"),
+    "pages/2_Embedding.py?embedding=near": ("around",),
+    "pages/3_Transformer_layer.py": ("layer", "transformer_layer", "which", "one", "off"),
+    "pages/3_Transformer_layer.py?transformer_layer=norm": ("layer", "norm"),
     "pages/4_Attention.py": ("layer", "head", "attention", "sort", "rank", "off"),
     "pages/4_Attention.py?attention=query": ("heads", "key"),
     "pages/4_Attention.py?attention=moves": ("head",),
@@ -74,7 +76,11 @@ def test_boxes_take_any_text_of_a_link(offered: list[str], link: str, text: str)
 @pytest.mark.parametrize("page", PAGES)
 def test_every_chart_can_be_taken_away_and_every_page_linked(offered: list[str], page: str) -> None:
     app = open_page(page)
-    charts, files = app.get("plotly_chart"), app.get("download_button")
+    charts = app.get("plotly_chart")
+    for switch in [toggle for toggle in app.toggle if toggle.label == "Table and files"]:
+        switch.set_value(True)
+    app.run()
+    files = app.get("download_button")
     assert len(files) == 3 * len(charts)
     assert not any(file.proto.url for file in files), "nothing is made before it is asked for"
     for chart in charts:
@@ -97,7 +103,7 @@ def test_every_chart_can_be_read_as_a_table(offered: list[str]) -> None:
 
 
 def test_a_chart_with_several_axes_has_a_table_for_each(offered: list[str]) -> None:
-    app = open_page("pages/6_MLP.py")
+    app = open_page("pages/6_MLP.py", mlp="output")
     app.toggle(key="distributions_table").set_value(True).run()
     tables = [table.value for table in app.dataframe if "trace" in table.value]
     assert [set(table["trace"]) for table in tables] == [{"gate"}, {"gelu(gate)"}, {"up"}, {"product"}]

@@ -38,3 +38,10 @@ def test_a_pair_is_as_long_as_its_two_components_before_and_after_turning(cap: g
     assert values.q[2, 3] == pytest.approx(
         sum(math.hypot(*q) for q in inside.q[2][:, [3, 11]].tolist()) / len(cap), rel=1e-4
     )
+
+
+def test_the_pair_that_is_shown_first_turns_visibly_and_not_too_fast() -> None:
+    tokens_for_a_turn = np.array([6, 12, 25, 50, 200, np.inf], np.float32)
+    assert wavelengths.visible_pair(tokens_for_a_turn, n_positions=1) == 2
+    assert wavelengths.visible_pair(tokens_for_a_turn, n_positions=5) == 2
+    assert wavelengths.visible_pair(tokens_for_a_turn, n_positions=200) == 4

@@ -39,6 +39,12 @@ def test_a_prediction_that_changes_is_said_to_change() -> None:
     assert "changes strongly" in said
 
 
+def test_a_neuron_is_told_by_the_tokens_it_is_strongest_on() -> None:
+    said = words_mlp.strongest_tokens(np.array([0.5, -3.0, 1.0, 0.1], np.float32), ["a", "b", "c", "d"], 7)
+    assert "`b` (token 1, product −3), `c` (token 2, product 1), `a` (token 0, product 0.5)" in said
+    assert "only token" in words_mlp.strongest_tokens(np.array([2], np.float32), ["a"], 7)
+
+
 def test_no_effect_is_not_sold_as_one() -> None:
     said = words.what_happened(comparison([0.6, 0.2], [0.6, 0.2], 0.0), ["a", "b"], "x")
     assert "hardly changes" in said
@@ -59,6 +65,9 @@ def test_a_breakdown_is_said_to_be_one() -> None:
         (1e9, "1.0e+09"),
         (float("nan"), "not a number"),
         (0.0004, "4.0e-04"),
+        (-0.0004, "−4.0e-04"),
+        (np.float32(-2e6), "−2.0e+06"),
+        (-12.5, "−12.5"),
     ],
 )
 def test_sizes_are_short(number: float, said: str) -> None:
@@ -67,7 +76,14 @@ def test_sizes_are_short(number: float, said: str) -> None:
 
 @pytest.mark.parametrize(
     ("probability", "said"),
-    [(0.1234, "12.3%"), (0.00042, "0.042%"), (1, "100.0%"), (0, "0%"), (float("nan"), "not a number")],
+    [
+        (0.1234, "12.3%"),
+        (0.00042, "0.042%"),
+        (1e-9, "less than 0.001%"),
+        (1, "100.0%"),
+        (0, "0%"),
+        (float("nan"), "not a number"),
+    ],
 )
 def test_probabilities_are_percents(probability: float, said: str) -> None:
     assert words.percent(probability) == said
@@ -163,7 +179,7 @@ def test_the_parts_of_a_score_are_split_at_half_a_turn() -> None:
     said = words_rope.score_by_pair(parts, distance=4)
     assert "The 3 parts sum to **3.0000**; the model's score is 3.0000 (0 apart)" in said
     assert "+4.0000, comes from pair 2, which turns once in 20 tokens" in said
-    assert "(2 of them) add -1.0000, the slower ones +4.0000" in said
+    assert "(2 of them) add −1.0000, the slower ones +4.0000" in said
 
 
 def test_heads_are_named_from_the_most_to_the_least_positional() -> None:

@@ -1,0 +1,27 @@
+"""How numbers are written, in texts and on charts alike. The minus is “−”, as on plotly's own axes."""
+
+import math
+
+SMALLEST_SHARE = 1e-5
+
+
+def percent(probability: float) -> str:
+    """12.3%, with more digits where it is small.
+
+    >>> percent(0.1234), percent(0.00042), percent(1e-9)
+    ('12.3%', '0.042%', 'less than 0.001%')
+    """
+    if math.isnan(probability):
+        return "not a number"
+    if 0 < probability < SMALLEST_SHARE:
+        return "less than 0.001%"
+    return f"{probability * 100:.1f}%" if probability >= 0.001 else f"{probability * 100:.2g}%"
+
+
+def signed(number: float, digits: int) -> str:
+    """A number with its sign and so many digits after the point.
+
+    >>> signed(-1.5, 2), signed(0.25, 1)
+    ('−1.50', '+0.2')
+    """
+    return f"{number:+,.{digits}f}".replace("-", "−")
