@@ -18,10 +18,10 @@ from transformers import DynamicCache
 from gemma_viz import capture_file, contributions, kept
 from gemma_viz.attention import AttentionRule
 from gemma_viz.edits import UNCHANGED, Edits
-from gemma_viz.errors import CaptureFileError, EditsError
 from gemma_viz.inside import INSIDE_ATTENTION, INSIDE_MLP, INSIDE_SUBLAYERS, MLP, Attention, Sublayers
 from gemma_viz.kept import Kept
-from gemma_viz.ranking import Ranking, TopK, rank
+from gemma_viz.places import from_start
+from gemma_viz.ranking import Ranking, TopK, ids_of_interest, rank
 from gemma_viz.run import Injection, Run, running
 from gemma_viz.tokens import Tokens, tokens_with_ids
 
@@ -56,7 +56,7 @@ class Capture:
         self.tokens = tokens
         self.edits = edits
         self.patch = patch
-        self._injections = (self._checked(patch).injection(),) if patch else ()
+        self._injections = (patch.injection_into(model, len(tokens)),) if patch else ()
         self.token_ids = torch.tensor([token.id for token in tokens])
         self._kept = values or self._run_through(earlier)
 
@@ -98,25 +98,7 @@ class Capture:
         `gemma_viz.capture_file` describes its layout. Raises CaptureFileError where it cannot be written, or for a run
         with a patch, which a file does not hold.
         """
-        if self.patch:
-            raise CaptureFileError(
-                "This run takes over a value from the run of another text, which a file does not hold. Save the runs "
-                "of both texts as they are, and take the value over again when they are open."
-            )
-        capture_file.write(
-            path,
-            capture_file.SavedCapture(
-                model=self.model.name,
-                spec=capture_file.spec_as_json(self.model.spec),
-                weights=self.model.weights_digest,
-                text=self.text,
-                edits=self.edits,
-                token_ids=self.token_ids,
-                spans=tuple(token.span for token in self.tokens),
-                stream=tuple(stream[0] for stream in self._kept.stream),
-                keys_values=tuple((keys[0], values[0]) for keys, values in self._kept.keys_values),
-            ),
-        )
+        capture_file.write(path, capture_file.of(self, self._kept))
 
     @classmethod
     def open(cls, path: str | Path, model: "Model | None" = None) -> "Capture":
@@ -135,13 +117,8 @@ class Capture:
         saved.check_model(model.name, model.spec, model.weights_digest, model.dtype)
         ids = saved.token_ids.tolist()
         tokens = tokens_with_ids(model.tokenizer, ids, limit=len(ids), spans=saved.spans)
-        devices = list(map(model.device_of, range(model.spec.n_layers)))
-        stream = [stream[None].to(device) for stream, device in zip(saved.stream, [*devices, devices[-1]], strict=True)]
-        keys_values = [
-            (keys[None].to(device), values[None].to(device))
-            for (keys, values), device in zip(saved.keys_values, devices, strict=True)
-        ]
-        return cls(model, saved.text, tokens, saved.edits, values=Kept(stream, keys_values))
+        values = saved.kept_on(list(map(model.device_of, range(model.spec.n_layers))))
+        return cls(model, saved.text, tokens, saved.edits, values=values)
 
     @classmethod
     def together(cls, model: "Model", texts: Sequence[str], tokens: Sequence[Tokens]) -> "list[Capture]":
@@ -170,7 +147,7 @@ class Capture:
     def ids_with(self, position: int, id: int) -> list[int]:
         """The token ids with another one at a position; for `Model.capture_ids`."""
         ids: list[int] = self.token_ids.tolist()
-        ids[position] = id
+        ids[self._position(position)] = id
         return ids
 
     def resid_pre(self, layer: int) -> Tensor:
@@ -322,14 +299,19 @@ class Capture:
         Its column of the down-projection and, on Gemma 2 and 3, times what the norm after it multiplied the sum of all
         neurons with.
         """
+        neuron = from_start(neuron, self.model.spec.d_mlp, "neuron")
         return contributions.of_neuron(self, self._layer(layer), neuron, self._position(position))
 
     def ranking(self, targets: Tensor, k: int = 10, layer: int = -1) -> Ranking:
         """The k likeliest tokens after every position, as the output would read them off the stream after a layer.
 
-        targets: int64 [position], a token of interest at each, whose rank and probability are given too
+        targets: int64 [position], the id of a token of interest after each, whose rank and probability are given too:
+            `token_ids.roll(-1)` for the token that really follows, of which the last means nothing
         layer: the last gives the model's own prediction, an earlier one the "logit lens"
+
+        Raises ValueError where targets are not one for each position, IndexError for an id outside the vocabulary.
         """
+        targets = ids_of_interest(targets, len(self), self.model.spec.vocab_size)
         stream = self._kept.stream[self._layer(layer) + 1]
         with running(self._run()):
             return rank(self._unembed, self.model.hf.model.norm(stream)[0], targets, k)
@@ -338,12 +320,15 @@ class Capture:
         """The "logit lens" for one position: `ranking` at every depth, from what enters the first layer to the last.
 
         target: the id of a token of interest. The rows of the result are n_layers + 1 depths.
+        Raises IndexError for a position outside the prompt, or an id outside the vocabulary.
+
         Source: nostalgebraist, interpreting GPT: the logit lens (2020).
         """
         rows = self._stream_at(position)
+        targets = ids_of_interest(torch.full((len(rows),), target), len(rows), self.model.spec.vocab_size)
         with running(self._run()):
             normed = self.model.hf.model.norm(rows)
-            return rank(self._unembed, normed, torch.full((len(rows),), target), k)
+            return rank(self._unembed, normed, targets, k)
 
     def _replay(self, layer: int, names: tuple[str, ...]) -> dict[str, Tensor]:
         """Call one layer again on what entered it, up to the last of the named values.
@@ -393,13 +378,6 @@ class Capture:
         """A pass, or a part of one, as this capture's own was."""
         return Run(keep, self.edits, until, self._injections if injections is None else injections)
 
-    def _checked(self, patch: "Patch") -> "Patch":
-        if patch.source.model is not self.model:
-            raise EditsError("A value can only be taken over from a run of the same model.")
-        if patch.position >= len(self):
-            raise EditsError(f"This text has no token {patch.position}: choose one from 0 to {len(self) - 1}.")
-        return patch
-
     def _final_factors(self, position: int) -> Tensor:
         """What the final norm multiplies a token's stream with: float32 [d_model]."""
         stream = self.resid_post(-1)[self._position(position)]
@@ -412,13 +390,6 @@ class Capture:
 
     def _position(self, position: int) -> int:
         return from_start(position, len(self), "position")
-
-
-def from_start(index: int, n: int, what: str) -> int:
-    """An index that may count from the end, counted from the start. Raises IndexError where it is none of n."""
-    if not -n <= index < n:
-        raise IndexError(f"There is no {what} {index}: the {what}s are 0 to {n - 1}.")
-    return index % n
 
 
 def _plain(tensor: Tensor) -> Tensor:

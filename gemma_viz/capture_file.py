@@ -26,11 +26,11 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -39,8 +39,12 @@ from torch import Tensor
 
 from gemma_viz.edits import Edits
 from gemma_viz.errors import CaptureFileError, EditsError
+from gemma_viz.kept import Kept
 from gemma_viz.spec import ModelSpec
 from gemma_viz.version import __version__
+
+if TYPE_CHECKING:
+    from gemma_viz.capture import Capture
 
 FORMAT, VERSION = "gemma-viz-capture", "1"
 TEXTS = ("model", "spec", "weights", "text", "edits", "gemma_viz", "sha256")  # what the metadata has to hold as well
@@ -74,6 +78,15 @@ class SavedCapture:
         """What the model computed in."""
         return self.stream[0].dtype
 
+    def kept_on(self, devices: Sequence[torch.device]) -> Kept:
+        """What a capture keeps, each value on its layer's device. devices: of each layer."""
+        depths = zip(self.stream, [*devices, devices[-1]], strict=True)
+        layers = zip(self.keys_values, devices, strict=True)
+        return Kept(
+            stream=[stream[None].to(device) for stream, device in depths],
+            keys_values=[(keys[None].to(device), values[None].to(device)) for (keys, values), device in layers],
+        )
+
     def check_model(self, name: str, spec: ModelSpec, weights: str, dtype: torch.dtype) -> None:
         """Raises CaptureFileError for a model that is not the one that was captured."""
         if dtype != self.dtype:
@@ -91,6 +104,26 @@ class SavedCapture:
                 f"layers), and {_shown(name)} ({spec.family}, {spec.n_layers} layers) has other "
                 f"{'sizes or settings' if differs else 'weights'}. Open it with the model that it was captured on."
             )
+
+
+def of(cap: "Capture", kept: Kept) -> SavedCapture:
+    """What a file of a capture holds. Raises CaptureFileError for a run with a patch."""
+    if cap.patch:
+        raise CaptureFileError(
+            "This run takes over a value from the run of another text, which a file does not hold. Save the runs of "
+            "both texts as they are, and take the value over again when they are open."
+        )
+    return SavedCapture(
+        model=cap.model.name,
+        spec=spec_as_json(cap.model.spec),
+        weights=cap.model.weights_digest,
+        text=cap.text,
+        edits=cap.edits,
+        token_ids=cap.token_ids,
+        spans=tuple(token.span for token in cap.tokens),
+        stream=tuple(stream[0] for stream in kept.stream),
+        keys_values=tuple((keys[0], values[0]) for keys, values in kept.keys_values),
+    )
 
 
 def spec_as_json(spec: ModelSpec) -> dict[str, Any]:

@@ -18,14 +18,14 @@ from typing import Any
 from transformers.utils import logging
 
 from gemma_viz.capture import Capture
-from gemma_viz.checkpoints import EMBEDDED, GEMMA_2B, availability, load, offered_models
+from gemma_viz.checkpoints import EMBEDDED, GEMMA_2B, MODELS, availability, load, offered_models
 from gemma_viz.edits import Edits
 from gemma_viz.engine import serve
 from gemma_viz.errors import GemmaVizError
 from gemma_viz.model import Model
 from gemma_viz.placement import default_device
 from gemma_viz.report import STAGES, walk
-from gemma_viz.tokens import tokenize, visible
+from gemma_viz.tokens import visible
 from gemma_viz.ui.words import NO_NUMBERS
 
 APP_FILES = ("app.py", "pages/1_Tokenization.py")  # that tell the app from another app.py beside a package
@@ -40,7 +40,7 @@ EDITS change the model for this run, as in the app's links: rope-off, norms-off~
 activation-relu. Several are joined by ~.
 
 examples:
-  gemma-viz app --port 8600
+  gemma-viz app --port 8600 --model ./checkpoints/mine,embedded
   gemma-viz walk "I want to move" -o walk.html
   gemma-viz walk "The cat sat on the mat. The cat" --layers 5,11 --heads 0 --stages attention,output
   gemma-viz next "The capital of France is" -k 5
@@ -89,6 +89,13 @@ def _add_serving(commands: Any) -> None:
     app = _command(commands, "app", "open the app: a server on this machine that a browser shows", _app)
     app.add_argument("--port", type=int, default=8501, help="where it listens (default: %(default)s)")
     app.add_argument("--host", help="the address it listens on (default: all of this machine's)")
+    app.add_argument(
+        "--model",
+        default="",
+        metavar="NAME,…",
+        help=f"what visitors may choose, the first of them unasked: embedded, hub ids, folders (default: ${MODELS}; "
+        "without it the embedded model, and Gemma 2B where this machine can have it)",
+    )
 
     engine = _command(commands, "serve", "serve captures to any number of apps, from replicas on Ray Serve", _serve)
     engine.add_argument("--host", default="127.0.0.1", help="the address it listens on (default: %(default)s)")
@@ -153,7 +160,7 @@ def _add_printing(commands: Any) -> None:
 
 
 def _command(commands: Any, name: str, help: str, run: Callable[[Any], None]) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(name, help=help, description=help.capitalize() + ".")
+    command: argparse.ArgumentParser = commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
     command.set_defaults(run=run)
     return command
 
@@ -198,6 +205,12 @@ def _app(asked: argparse.Namespace) -> None:
     app = app_file()
     if app is None:
         raise GemmaVizError("The app's pages are not installed with this package. Run it from the project's folder.")
+    if asked.model:
+        os.environ[MODELS] = asked.model
+    for name in offered_models():
+        model = availability(name)
+        if model.needs:
+            _report(f"{model.label}: {model.needs}")
     command = [sys.executable, "-m", "streamlit", "run", str(app), "--server.port", str(asked.port)]
     command += ["--server.address", asked.host] if asked.host else []
     _report(f"Gemma Viz: http://{asked.host or 'localhost'}:{asked.port}")
@@ -267,8 +280,7 @@ def _next(asked: argparse.Namespace) -> None:
 
 
 def _tokens(asked: argparse.Namespace) -> None:
-    model = _load(asked.model)
-    tokens = tokenize(model.tokenizer, _text(asked.text), model.token_limit)
+    tokens = _load(asked.model).tokens(_text(asked.text))
     rows = [{"position": t.position, "id": t.id, "piece": t.piece, "text": t.text} for t in tokens]
     _print(rows, asked.json, {"text": visible, "piece": visible})
 

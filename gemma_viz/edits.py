@@ -1,8 +1,12 @@
 """Edits: the steps of the model that one run can leave out or change, as one frozen value."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields, replace
+from numbers import Real
+from operator import index
 from typing import Any, Literal, get_args
+
+import numpy as np
 
 from gemma_viz.errors import EditsError
 from gemma_viz.spec import ModelSpec
@@ -86,7 +90,8 @@ class Edits:
         the output belongs to no layer, and heads and neurons name their own
 
     `Edits()` changes nothing, bit for bit. A value is hashable, and names a capture together with model and text.
-    Raises EditsError, a ValueError, for values that no model could run with.
+    Sets and lists are taken for frozensets and tuples, numpy's numbers for Python's.
+    Raises EditsError, a ValueError, for values of another type, and for those that no model could run with.
     """
 
     embedding_scale: bool = True
@@ -122,6 +127,8 @@ class Edits:
     layers: frozenset[int] | None = None
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, _normal(field.name, field.type, getattr(self, field.name)))
         for name, (low, high) in RANGES.items():
             number = getattr(self, name)
             _refuse(name, number, f"a number from {low:,} to {high:,}", number is None or low <= number <= high)
@@ -222,15 +229,67 @@ class Edits:
         return cls(**changes)
 
 
+def _normal(name: str, kind: Any, value: Any) -> Any:
+    """A field's value in the one form that is hashed, compared and written."""
+    is_left_alone = value is None and type(None) in get_args(kind)
+    if is_left_alone or kind not in _NORMAL:
+        return value
+    needed, normal = _NORMAL[kind]
+    try:
+        return normal(value)
+    except (TypeError, ValueError):
+        raise EditsError(_refusal(name, value, needed)) from None
+
+
 def _refuse(name: str, value: object, needed: str, fits: bool) -> None:
     if not fits:
-        raise EditsError(f"The change {name} is {value}, and must be {needed}.")
+        raise EditsError(_refusal(name, value, needed))
+
+
+def _refusal(name: str, value: object, needed: str) -> str:
+    return f"The change {name} is {str(value)[:40]}, and must be {needed}."
 
 
 def _refuse_outside(what: str, asked: Collection[int], n: int) -> None:
     outside = [index for index in asked if not 0 <= index < n]
     if outside:
         raise EditsError(f"This model has no {what} {outside[0]}: its {what}s are 0 to {n - 1}. Choose one of those.")
+
+
+def _bool(value: Any) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError
+    return bool(value)
+
+
+def _int(value: Any) -> int:
+    if isinstance(value, bool):
+        raise TypeError
+    return index(value)
+
+
+def _float(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError
+    return float(value)
+
+
+def _ints(pair: Any) -> tuple[int, int]:
+    first, second = map(_int, pair)
+    return first, second
+
+
+_NORMAL: dict[Any, tuple[str, Callable[[Any], Any]]] = {
+    bool: ("True or False", _bool),
+    int: ("a whole number", _int),
+    int | None: ("a whole number", _int),
+    float: ("a number", _float),
+    float | None: ("a number", _float),
+    tuple[tuple[int, int], ...]: ("pairs of whole numbers", lambda pairs: tuple(map(_ints, pairs))),
+    frozenset[tuple[int, int]]: ("a set of pairs of whole numbers", lambda pairs: frozenset(map(_ints, pairs))),
+    frozenset[int] | None: ("a set of whole numbers", lambda layers: frozenset(map(_int, layers))),
+}
+"""How a field of each type is brought into its one form, and what may be given for it."""
 
 
 def _value_to_text(value: Any) -> str:

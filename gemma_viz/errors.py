@@ -8,12 +8,13 @@
     │   ├── ModelTooLarge          it does not fit into the memory there is
     │   ├── NotAGemma              a model, but not a Gemma 1, 2 or 3 text model
     │   ├── EmbeddedModelError     the embedded model cannot be unpacked or converted
-    │   └── BadSetting             an environment variable holds what it cannot
+    │   └── BadSetting (a ValueError)   an environment variable, or an argument of `load`, is what it cannot be
     ├── TextError (a ValueError)   a text cannot be captured
     │   ├── NotUnicode             it holds code points that no encoding of text has
     │   ├── NoTokens               it is empty and the model adds no token of its own
     │   ├── TooManyCharacters      it is longer than an instance of the app hands to a tokenizer
     │   ├── TooManyTokens          it is longer than the limit
+    │   ├── TokenWithoutRow        one of its tokens is none of the model's
     │   └── SeveralTokens          a word was asked for, and it has no single token
     ├── EditsError (a ValueError)      a change of the model that it cannot be run with
     ├── CaptureFileError (a ValueError)   a file that cannot be written or read, or is of another model or version
@@ -62,8 +63,8 @@ class EmbeddedModelError(ModelError):
     """The embedded model cannot be unpacked, converted or read back."""
 
 
-class BadSetting(ModelError):
-    """An environment variable of the operator's holds what it cannot."""
+class BadSetting(ModelError, ValueError):
+    """An environment variable of the operator's, or an argument of `load`, is what it cannot be."""
 
 
 class TextError(GemmaVizError, ValueError):
@@ -84,6 +85,10 @@ class TooManyCharacters(TextError):
 
 class TooManyTokens(TextError):
     """The text is longer than the limit."""
+
+
+class TokenWithoutRow(TextError):
+    """The tokenizer has a token that the embedding table has no row for: "<image_soft_token>" of larger Gemma 3."""
 
 
 class SeveralTokens(TextError):

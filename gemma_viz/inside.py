@@ -171,7 +171,7 @@ class MLP:
         return f"<p>{escape(repr(self)[1:-1])}</p>{display.html_table(('value', 'shape'), rows)}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sublayers:
     """What the two sublayers of a layer add to the stream. Float32 [position, d_model], on the CPU.
 
@@ -190,6 +190,14 @@ class Sublayers:
     def of(cls, values: Mapping[str, Tensor]) -> "Sublayers":
         """Of the values `INSIDE_SUBLAYERS` of a run, without the batch axis."""
         return cls(**{name: values[name] for name in INSIDE_SUBLAYERS})
+
+    def __repr__(self) -> str:
+        n, d_model = self.resid_mid.shape
+        return f"<Sublayers of {n:,} tokens, {d_model:,} components each>"
+
+    def _repr_html_(self) -> str:
+        rows = display.shapes({name: ("position, d_model", getattr(self, name)) for name in INSIDE_SUBLAYERS})
+        return f"<p>{escape(repr(self)[1:-1])}</p>{display.html_table(('value', 'shape'), rows)}"
 
 
 def _heads_first(tensor: Tensor, n_heads: int) -> Tensor:

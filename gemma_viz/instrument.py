@@ -45,7 +45,10 @@ def interrupted_by(interrupt: Callable[[], None]) -> Iterator[None]:
 
 
 def instrument(hf: PreTrainedModel, spec: ModelSpec) -> None:
-    """Register the hooks, once, on a model that uses the attention `ATTENTION`."""
+    """Let a model use the attention `ATTENTION`, and register the hooks; one that has them already is left as it is."""
+    if hasattr(hf.model.layers[0].self_attn, "gemma_viz_spec"):
+        return
+    hf.set_attn_implementation(ATTENTION)
     if len({parameter.device for parameter in hf.parameters()}) > 1:
         _lead_over_devices(hf)
     hf.model.embed_tokens.register_forward_hook(hooks.embedding())

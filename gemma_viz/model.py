@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from hashlib import sha256
+from operator import index
 from typing import NamedTuple
 
 import torch
@@ -17,7 +18,7 @@ from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 from gemma_viz.capture import Capture
 from gemma_viz.display import html_table, text_table
 from gemma_viz.edits import UNCHANGED, Edits
-from gemma_viz.errors import OutOfMemory
+from gemma_viz.errors import BadSetting, ModelNotFound, OutOfMemory, TokenWithoutRow
 from gemma_viz.instrument import instrument
 from gemma_viz.linear import linear
 from gemma_viz.memory import free_bytes
@@ -65,9 +66,16 @@ class Model:
 
     name: str, as it was asked for
     spec: ModelSpec
-    hf: the transformers model itself, in evaluation mode; hooks on it act only during a capture
+    hf: the transformers model itself, in evaluation mode. Two things are changed on it: it uses our attention
+        (`gemma_viz.instrument`), which outside a capture is transformers' own, and it has hooks, which act only during
+        a capture. Hooks of your own may stand beside them. Do not set another attention, remove hooks that are not
+        yours, or change weights: captures that are there would no longer belong to the model
     tokenizer: transformers' tokenizer
     token_limit: int, tokens; longer texts are refused
+
+    Made by `gemma_viz.load`, or by hand of any Gemma 1, 2 or 3 text model in float32 or bfloat16, and its tokenizer.
+    Raises NotAGemma; ModelNotFound for a tokenizer with more entries than the embedding table has rows; BadSetting, a
+    ValueError, for a token_limit below 1.
     """
 
     def __init__(
@@ -81,7 +89,8 @@ class Model:
         self.tokenizer = tokenizer
         self.name = name
         self.spec = ModelSpec.from_config(hf.config)
-        self.token_limit = token_limit or self._default_token_limit()
+        self._check_tokenizer()
+        self.token_limit = self._default_token_limit() if token_limit is None else _checked_limit(token_limit)
         instrument(hf, self.spec)
 
     def __repr__(self) -> str:
@@ -149,15 +158,25 @@ class Model:
         patch: a value that is taken over from the run of another text
 
         Raises TextError, a ValueError, for a text that cannot be run, and EditsError, a ValueError, for edits that do
-        not fit the model: see `gemma_viz.errors`.
+        not fit the model: see `gemma_viz.errors`. Raises TypeError for what is no text, Edits, captures or Patch.
         """
-        tokens = self.tokens(text)
-        self._check_memory(len(tokens))
-        return Capture(self, text, tokens, edits, earlier, patch)
+        return self._run(text, self.tokens(text), edits, earlier, patch)
 
     def tokens(self, text: str) -> Tokens:
-        """The tokens of a text, without running it. Raises TextError, a ValueError, as `capture` does."""
-        return tokenize(self.tokenizer, text, self.token_limit)
+        """The tokens of a text, without running it. Raises TextError, a ValueError, and TypeError as `capture` does."""
+        if not isinstance(text, str):
+            raise TypeError(
+                f"A text is a str, and this is of type {type(text).__name__}. Token ids go to `capture_ids`, several "
+                "texts to `capture_together`."
+            )
+        tokens = tokenize(self.tokenizer, text, self.token_limit)
+        for token in tokens:
+            if token.id >= self.spec.vocab_size:
+                raise TokenWithoutRow(
+                    f"The model has no row for {token.piece!r}: that is token {token.id:,} of its tokenizer, and the "
+                    f"embedding table has {self.spec.vocab_size:,} rows. Leave it out."
+                )
+        return tokens
 
     def capture_ids(
         self,
@@ -170,23 +189,36 @@ class Model:
 
         earlier: as for `capture`
 
-        Raises IndexError for an id that the vocabulary does not have, NoTokens and TooManyTokens as `capture` does.
+        Raises IndexError for an id that the vocabulary does not have, TypeError for ids that are no whole numbers,
+        NoTokens and TooManyTokens as `capture` does.
         """
+        ids = list(map(index, ids))
         outside = [id for id in ids if not 0 <= id < self.spec.vocab_size]
         if outside:
             raise IndexError(f"There is no token {outside[0]}: the ids are 0 to {self.spec.vocab_size - 1}.")
         tokens = tokens_with_ids(self.tokenizer, ids, self.token_limit)
-        self._check_memory(len(tokens))
-        return Capture(self, "".join(token.text for token in tokens), tokens, edits, earlier, patch)
+        return self._run("".join(token.text for token in tokens), tokens, edits, earlier, patch)
 
     def capture_together(self, texts: Sequence[str]) -> list[Capture]:
         """Run the model over several short texts in one pass, which takes less time than one after the other.
 
         Values equal those of `capture` up to rounding. Raises what `capture` raises.
         """
+        if isinstance(texts, str):
+            raise TypeError("This is one text, and `capture_together` takes several. One goes to `capture`.")
         tokens = list(map(self.tokens, texts))
         self._check_memory(sum(map(len, tokens)))
         return Capture.together(self, texts, tokens)
+
+    def _run(self, text: str, tokens: Tokens, edits: Edits, earlier: Sequence[Capture], patch: Patch | None) -> Capture:
+        if not isinstance(edits, Edits):
+            raise TypeError(f"edits is of type {type(edits).__name__}, and must be Edits, such as Edits(rope=False).")
+        if not all(isinstance(one, Capture) for one in earlier):
+            raise TypeError("earlier takes captures, in a list or a tuple.")
+        if not isinstance(patch, Patch | None):
+            raise TypeError(f"patch is of type {type(patch).__name__}, and must be a Patch or None.")
+        self._check_memory(len(tokens))
+        return Capture(self, text, tokens, edits, earlier, patch)
 
     def forward(self, token_ids: Tensor, past: Cache | None = None, positions: Tensor | None = None) -> None:
         """One pass over token ids [position], up to the final norm; the logits are left to who needs them.
@@ -316,6 +348,15 @@ class Model:
         n_layers = Counter(map(self.device_of, range(spec.n_layers)))
         return {device: n * (stream + keys_values) + stream + replay for device, n in n_layers.items()}
 
+    def _check_tokenizer(self) -> None:
+        """A token that was added behind the vocabulary may have no row: texts with it are refused, not the model."""
+        n_entries, n_rows = self.tokenizer.vocab_size, self.spec.vocab_size
+        if n_entries > n_rows:
+            raise ModelNotFound(
+                f"The tokenizer has {n_entries:,} entries and the model's embedding table {n_rows:,} rows, so they do "
+                "not belong together. Choose another checkpoint, or get it again."
+            )
+
     def _check_memory(self, n_tokens: int) -> None:
         for device, per_token in self.bytes_per_token.items():
             need, free = n_tokens * per_token, free_bytes(device)
@@ -330,3 +371,9 @@ class Model:
         fitting = min(free_bytes(device) // 4 // per_token for device, per_token in self.bytes_per_token.items())
         longest = self.spec.context_length
         return min(max(1, fitting), longest, LONGEST_ON_CPU if self.device.type == "cpu" else longest)
+
+
+def _checked_limit(limit: int) -> int:
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+        raise BadSetting(f"token_limit is {limit!r}. It takes a whole number of tokens, 1 or more, or None.")
+    return limit

@@ -22,6 +22,7 @@ from gemma_viz.spec import ModelSpec
 
 if TYPE_CHECKING:
     from gemma_viz.capture import Capture
+    from gemma_viz.model import Model
 
 PatchKind = Literal["resid_pre", "attn_out", "mlp_out", "z"]
 TOKENS_AT_ONCE = 1024  # of all copies of a text that are run as one batch
@@ -49,8 +50,12 @@ class Patch:
     def __post_init__(self) -> None:
         check_place(self.source.model.spec, len(self.source), self.kind, self.layer, self.position, self.head)
 
-    def injection(self) -> Injection:
-        """For the run that takes it over."""
+    def injection_into(self, model: "Model", n_tokens: int) -> Injection:
+        """For the run that takes it over, of so many tokens. Raises EditsError where that has no such place."""
+        if self.source.model is not model:
+            raise EditsError("A value can only be taken over from a run of the same model.")
+        if self.position >= n_tokens:
+            raise EditsError(f"This text has no token {self.position}: choose one from 0 to {n_tokens - 1}.")
         values = _values(self.source, self.kind, self.layer)
         return _injection(values, self.kind, self.layer, [self.position], self.head)
 

@@ -17,6 +17,7 @@ from gemma_viz.memory import free_bytes
 
 DEVICE = "GEMMA_VIZ_DEVICE"
 ALL_GPUS = "auto"
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 WORKING_SPACE = 1.2  # memory a loaded model needs, as a multiple of its weights
 
 
@@ -37,6 +38,18 @@ def default_device() -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def dtype_of(asked: str | torch.dtype | None) -> torch.dtype | None:
+    """A dtype that a model can compute in, by its name or as it is. Raises BadSetting for any other."""
+    if asked is None:
+        return None
+    name = str(asked).removeprefix("torch.")
+    if name == "float16":
+        raise BadSetting("float16 ends at 65,504, and Gemma's residual stream goes beyond. Choose bfloat16 or float32.")
+    if name not in DTYPES:
+        raise BadSetting(f"The dtype is {name[:40]!r}, and must be one of {', '.join(DTYPES)}.")
+    return DTYPES[name]
 
 
 def place(
@@ -75,8 +88,8 @@ def _groups(device: str | torch.device | None) -> list[list[torch.device]]:
     device = device or _device_setting()
     if device == ALL_GPUS:
         return [gpus or [default_device()]]
-    if device:
-        return [[torch.device(device)]]
+    if device is not None:
+        return [[_device(device)]]
     return [[default_device()], *([gpus] if len(gpus) > 1 else [])]
 
 
@@ -88,10 +101,27 @@ def _device_setting() -> str | None:
         raise BadSetting(
             f"{DEVICE} is {chosen!r}. It takes auto, cpu, cuda, one of several GPUs as cuda:1, or nothing."
         )
-    kind, _, number = chosen.partition(":")
-    if kind == "cuda" and int(number or 0) >= (n := torch.cuda.device_count()):
-        raise BadSetting(f"{DEVICE} is {chosen!r}, and torch finds {n} GPUs, counted from 0. Choose another.")
+    if chosen != ALL_GPUS:
+        _refuse_absent(DEVICE, chosen, torch.device(chosen))
     return chosen
+
+
+def _device(asked: str | torch.device) -> torch.device:
+    try:
+        device = torch.device(asked)
+    except (RuntimeError, TypeError):
+        device = torch.device("meta")  # no more a place to compute than this
+    if device.type == "meta":
+        raise BadSetting(f"The device is {str(asked)[:40]!r}. It is auto, cpu, cuda, one of several as cuda:1, or mps.")
+    _refuse_absent("The device", str(asked), device)
+    return device
+
+
+def _refuse_absent(what: str, asked: str, device: torch.device) -> None:
+    if device.type == "cuda" and (device.index or 0) >= (n := torch.cuda.device_count()):
+        raise BadSetting(f"{what} is {asked!r}, and torch finds {n} GPUs, counted from 0. Choose another.")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise BadSetting(f"{what} is {asked!r}, and torch finds no such GPU. Choose another.")
 
 
 def _dtypes(devices: Sequence[torch.device]) -> tuple[torch.dtype, ...]:

@@ -4,8 +4,9 @@ A row of logits is a megabyte, and 8,000 positions times 18 layers of them would
 to what was asked for, and dropped; the reductions together take less time than the matrix product before them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -17,11 +18,15 @@ from gemma_viz.tokens import visible
 POSITIONS_AT_ONCE = 64  # of logits: fewer would leave the matrix product waiting for memory
 ROWS_AT_ONCE = 8  # of logits that are reduced: these stay in the processor's cache
 GROUP = 128  # neighbouring ids whose largest value is looked at first
+ROWS_SHOWN = 200  # of a long text, where a ranking is displayed
+IDS_SHOWN = 5
+RANKING_HEADERS = ("row", "rank of target", "its probability", "likeliest ids")
 TOP_K_HEADERS = ("rank", "id", "logit", "probability", "token")
 
 
 class Ranking(NamedTuple):
-    """The likeliest tokens after each of some positions, and how one token of interest does there. On the CPU.
+    """The likeliest tokens after each of some positions (of a "logit lens": at each depth), and how one token of
+    interest does there. On the CPU.
 
     ids: int64 [position, k], the likeliest first; logits, probabilities: float32 [position, k]
     target_probabilities: float32 [position]; target_ranks: int64 [position], 1 where it is the likeliest
@@ -34,6 +39,25 @@ class Ranking(NamedTuple):
     target_probabilities: Tensor
     target_ranks: Tensor
     target_log_probabilities: Tensor
+
+    def __repr__(self) -> str:
+        return display.text_table(RANKING_HEADERS, self._rows) + self._more("\n")
+
+    def _repr_html_(self) -> str:
+        return display.html_table(RANKING_HEADERS, self._rows) + self._more()
+
+    @property
+    def _rows(self) -> list[display.Row]:
+        targets = zip(self.target_ranks.tolist(), self.target_probabilities.tolist(), strict=True)
+        rows = zip(self.ids.tolist(), self.probabilities.tolist(), targets, strict=True)
+        return [
+            (str(row), f"{rank:,}", f"{p:.2%}", ", ".join(map(_id_with_share, ids[:IDS_SHOWN], shares)))
+            for row, (ids, shares, (rank, p)) in islice(enumerate(rows), ROWS_SHOWN)
+        ]
+
+    def _more(self, before: str = "") -> str:
+        n = len(self.ids) - ROWS_SHOWN
+        return f"{before}… {n:,} more" if n > 0 else ""
 
 
 @dataclass(frozen=True, repr=False)
@@ -61,6 +85,26 @@ class TopK:
         return [
             (str(rank), str(id), f"{logit:.3f}", f"{p:.2%}", visible(text)) for rank, (id, logit, p, text) in ranked
         ]
+
+
+def _id_with_share(id: int, share: float) -> str:
+    return f"{id} ({share:.0%})"
+
+
+def ids_of_interest(ids: Tensor | Sequence[int], n: int, vocab_size: int) -> Tensor:
+    """One token id for each of n rows, int64 [n].
+
+    Raises ValueError where they are not n whole numbers, IndexError for one that the vocabulary does not have.
+    """
+    targets = torch.as_tensor(ids)
+    if targets.shape != (n,) or targets.is_floating_point() or targets.dtype == torch.bool:
+        raise ValueError(
+            f"The targets have the shape {list(targets.shape)} and the type {str(targets.dtype).removeprefix('torch.')}"
+            f", and must be {n} token ids, one for each position."
+        )
+    for outside in targets[(targets < 0) | (targets >= vocab_size)].tolist():
+        raise IndexError(f"There is no token {outside}: the ids are 0 to {vocab_size - 1}.")
+    return targets.long()
 
 
 def rank(unembed: Callable[[Tensor], Tensor], normed: Tensor, targets: Tensor, k: int) -> Ranking:

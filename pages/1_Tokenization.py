@@ -68,7 +68,7 @@ with left:
         key="pieces",
     )
 with right:
-    spaces = {0: "holds no space", 1: "holds one space, written ▁"}.get(
+    spaces = {0: "holds no space", 1: "holds one space, written ▁ in the vocabulary and ␣ on these pages"}.get(
         piece.spaces, f"holds {piece.spaces} spaces, each written ▁"
     )
     st.markdown(
@@ -77,7 +77,8 @@ with right:
         + (f", {spaces}, and stands for {len(piece.utf8)} bytes of the text." if piece.kind == "text" else ".")
     )
     st.markdown(
-        f"Its neighbours in the list are {words.pieces(values.neighbours[page.position])}: an id is only a "
+        f"Its neighbours in the list are {' and '.join(map(words.code, values.neighbours[page.position]))}: an id "
+        "is only a "
         "row number in the vocabulary and says nothing of meaning. Among the pieces that were made by merging, a lower "
         "id was merged earlier."
     )

@@ -23,13 +23,15 @@ from gemma_viz.ui.page import end_page, start_page
 from gemma_viz.ui.words_glossary import term
 
 MOST_WORDS = 60
+ALIKE = 0.05  # two mean lengths, as a share
 UNSCALED = Edits(embedding_scale=False)
 ARTICLE_SUM = "king - man + woman = queen"
 
 page = start_page(
     "Embedding",
     f"Each {term('token')}'s id picks one row of a table: a {term('vector')} that the model has learned for "
-    f"this piece of text. Multiplied with the square root of its length, it enters the {term('residual stream')}.",
+    "this piece of text. Multiplied with the square root of how many numbers it has, it enters the "
+    f"{term('residual stream')}.",
 )
 values = live.values(embedding, page.run)
 spec = page.run.model.spec
@@ -59,7 +61,12 @@ def lookup() -> None:
         lengths = live.values(row_norms, page.run.model)
         panels.chart(draw.row_norms(lengths, float(values.raw_norm[page.position]), page.label), key="row_norms")
         unused = lengths.norms.get("unused")
-        if unused is not None:
+        if unused is not None and abs(unused.mean() / lengths.norms["text"].mean() - 1) < ALIKE:
+            st.caption(
+                "Nearly all rows have one length, also those that stand for no text: what tells them apart is where "
+                "they point."
+            )
+        elif unused is not None:
             st.caption(
                 f"Entries that are kept free stand for no text: their rows are {words.size(unused.mean())} long on "
                 f"average, those of text {words.size(lengths.norms['text'].mean())}."
@@ -152,8 +159,10 @@ if panels.why(
     page.view,
     page.run,
     page.position,
-    text=f"In the stream a row has to hold its own against what the layers add. The first attention adds to "
-    f"{words.code(page.label)} a vector of length {words.size(update)}. That is {words.size(update / scaled)} times "
+    text="What a layer adds has a size of its own, whatever the row's: the larger it is beside the row, the less "
+    "of the "
+    f"token itself is left in the stream. The first attention adds to {words.code(page.label)} a vector of length "
+    f"{words.size(update)}. That is {words.size(update / scaled)} times "
     f"the length of the rescaled row; of the row as stored it would be {words.size(update / raw)} times. Leave the "
     "rescaling out and see what becomes of the prediction.",
     edits=UNSCALED,
@@ -164,7 +173,8 @@ if panels.why(
         for run in (page.run, live.edited(page.run, UNSCALED))
     )
     st.markdown(
-        f"The first attention's share in the stream of {words.code(page.label)}, √(var r / (var r + var s)), is "
+        f"The first attention's share in the stream of {words.code(page.label)}, √(var r / (var r + var s)) with r "
+        "for what is added and s for the stream, is "
         f"{as_it_is:.2f} with the rescaling and {unscaled:.2f} without it. At 1 nothing of the token itself is left."
     )
 end_page(page)

@@ -52,8 +52,8 @@ def the_stream() -> None:
         f"The stream of {words.code(page.label)} starts with an RMS (root of the mean square of its {spec.d_model:,} "
         f"numbers) of {words.size(scale[0])} and leaves the last layer with {words.size(scale[-1])}."
         + (
-            " Here the updates are normalised too, before they are added: this is a later generation than Gemma 2B, "
-            "which normalises only what a sublayer reads."
+            " Here the updates are normalised too, before they are added: Gemma 2 and 3 do so, Gemma 1 normalises "
+            "only what a sublayer reads."
             if spec.post_norms
             else ""
         )
@@ -77,7 +77,7 @@ def one_token() -> None:
     answer = words.code(lens_labels[-1][0])
     st.markdown(
         f"If the stream of {words.code(page.label)} went to the output from an earlier depth, this is what would be "
-        f"predicted. The final answer {answer} leads "
+        f"predicted. The final answer {answer} leads for good "
         + (f"from depth {seen.leads_from} of {spec.n_layers} on." if seen.leads_from else "at every depth.")
     )
     panels.chart(draw.lens(seen, lens_labels), key="lens")

@@ -187,7 +187,8 @@ panels.why(
     page.position,
     text="Without it a head could not prefer the token just before, nor tell “dog bites man” from “man bites dog” by "
     f"their order. The {term('causal mask')} alone gives a hint: each token sees one more token than the one before "
-    "it. How much depends on the prompt: leave the rotation out and see.",
+    "it. How much depends on the prompt: leave the rotation out and see, also for the example “one two three four five "
+    "six”, where order is all that counts.",
     edits=Edits(rope=False),
     without="RoPE in all layers",
 )

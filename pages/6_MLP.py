@@ -132,6 +132,7 @@ def one_neuron(page: Page, layer: int, values: Neurons) -> None:
     )
 
     st.header("What it reads and what it writes")
+    st.caption("Do not expect a meaning that has a name: few neurons have one.")
     read = live.values(reads, model, layer, neuron)
     written = live.values(writes, page.run, layer, neuron, page.position)
     st.markdown(

@@ -24,7 +24,12 @@ run = page.run
 st.header("What happens")
 actions, place, grown = st.container(), st.empty(), st.container()
 st.header("How a token is drawn")
-sampling = sampling_controls(page.view)
+sampling = sampling_controls(page.view, "Next seed")
+st.caption(
+    "Each token is drawn by chance from the model's probabilities, with these settings, so it need not be the "
+    "likeliest "
+    "one; temperature 0 always takes that. Page Output, part “From logits to a choice”, shows a draw step by step."
+)
 n_new = page.view.integer("new", "Tokens to add in one run", 2, MOST_NEW_TOKENS, default=16)
 with actions:
     left, middle, _ = st.columns([1, 1, 2])
@@ -65,5 +70,6 @@ if (here := tree.find(run.text)) is not None and tree.nodes[here].ids != run.tok
 st.header("Keys and values are kept")
 st.markdown(words_generation.reuse(live.values(reuse, run)))
 
+st.caption("The code takes the likeliest token, so that chance plays no part in the check.")
 panels.code(live.values(check_generation, run))
 end_page(page)

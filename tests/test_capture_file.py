@@ -58,6 +58,12 @@ def test_a_capture_comes_back_with_the_same_bits(tiny: gv.Model, edits: gv.Edits
     assert_same(gv.Capture.open(path, tiny), cap)
 
 
+def test_a_run_whose_heads_were_named_in_a_plain_set_comes_back(tiny: gv.Model, path: Path) -> None:
+    cap = tiny.capture(PROMPT, gv.Edits(without_heads={(2, 1)}))  # type: ignore[arg-type]
+    cap.save(path)
+    assert gv.Capture.open(path, tiny).edits == cap.edits
+
+
 def test_replays_of_the_real_model_give_the_same_bits(embedded: gv.Model, path: Path) -> None:
     cap = embedded.capture("I want to move")
     cap.save(path)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -16,8 +17,16 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 import gemma_viz as gv
 from gemma_viz import checkpoints
-from gemma_viz.errors import BadSetting, ModelNotFound, ModelOffline, ModelTooLarge, NotAGemma, TooManyTokens
-from tests.conftest import FAMILIES, PROMPT, load_tiny
+from gemma_viz.errors import (
+    BadSetting,
+    ModelNotFound,
+    ModelOffline,
+    ModelTooLarge,
+    NotAGemma,
+    TokenWithoutRow,
+    TooManyTokens,
+)
+from tests.conftest import FAMILIES, PROMPT, WORDS, load_tiny, tiny_tokenizer
 
 ROOT = Path(__file__).parents[1]
 
@@ -91,10 +100,23 @@ def test_a_hub_id_is_not_looked_for_when_offline() -> None:
         gv.load("google/gemma-2b-it")
 
 
-@pytest.mark.parametrize("name", ["a/b/c", "../etc", "no such id!", "-"])
+@pytest.mark.parametrize("name", ["a/b/c", "../etc", "./checkpoints/gema", "/srv/gema", "~/gema", "no such id!", "-"])
 def test_what_is_no_hub_id_is_not_found(name: str) -> None:
     with pytest.raises(ModelNotFound, match="Check the spelling"):
         gv.load(name)
+
+
+@pytest.mark.parametrize("name", ["embeded", "Embedded", "embedding"])
+def test_a_near_miss_of_embedded_is_answered_without_the_hub(name: str) -> None:
+    with pytest.raises(ModelNotFound, match="Did you mean 'embedded'"):
+        gv.load(name)
+
+
+def test_a_folder_can_be_named_from_the_user_s_own(
+    tiny_checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tiny_checkpoints["gemma1"].parent))
+    assert gv.load("~/gemma1", device="cpu").spec.family == "Gemma 1"
 
 
 def test_another_architecture_is_not_a_gemma(tmp_path: Path) -> None:
@@ -119,34 +141,80 @@ def test_a_checkpoint_never_brings_code_of_its_own(copy: Path, tmp_path: Path) -
 
 def test_pickled_weights_are_not_opened(copy: Path) -> None:
     (copy / "model.safetensors").rename(copy / "pytorch_model.bin")
-    with pytest.raises(ModelNotFound, match="missing or damaged"):
+    with pytest.raises(ModelNotFound, match=r"model\.safetensors or .* is missing"):
         load_tiny(copy)
 
 
-@pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json", "config.json"])
-def test_a_file_cut_short_is_said_to_be_damaged(copy: Path, file: str) -> None:
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("model.safetensors", "model.safetensors is damaged or cut short"),
+        ("tokenizer.json", "its tokenizer is missing or damaged"),
+        ("config.json", "config.json is missing or damaged"),
+    ],
+)
+def test_a_file_cut_short_is_said_to_be_damaged(copy: Path, file: str, said: str) -> None:
     (copy / file).write_bytes((copy / file).read_bytes()[:100])
-    with pytest.raises(ModelNotFound, match="missing or damaged"):
+    with pytest.raises(ModelNotFound, match=said):
         load_tiny(copy)
 
 
-@pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json", "config.json"])
-def test_a_file_that_is_not_there_is_said_to_be_missing(copy: Path, file: str) -> None:
-    (copy / file).unlink()
-    with pytest.raises(ModelNotFound, match="missing or damaged"):
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (["model.safetensors"], "model.safetensors or model.safetensors.index.json is missing"),
+        (["tokenizer.json"], "tokenizer.json or tokenizer.model is missing"),
+        # transformers would make an empty tokenizer of nothing
+        (["tokenizer.json", "tokenizer_config.json"], "tokenizer.json or tokenizer.model is missing"),
+        (["config.json"], "config.json is missing or damaged"),
+    ],
+)
+def test_a_file_that_is_not_there_is_named(copy: Path, files: list[str], said: str) -> None:
+    for file in files:
+        (copy / file).unlink()
+    with pytest.raises(ModelNotFound, match=f"copy is not a whole checkpoint: {said}"):
         load_tiny(copy)
+
+
+def test_of_weights_in_several_files_the_one_that_is_missing_is_named(copy: Path) -> None:
+    load_tiny(copy).hf.save_pretrained(copy, max_shard_size="40KB")
+    (copy / "model.safetensors").unlink(missing_ok=True)
+    assert load_tiny(copy).capture(PROMPT).logits([-1]).isfinite().all()
+    shard = sorted(copy.glob("model-00002-*.safetensors"))[0]
+    shard.unlink()
+    with pytest.raises(ModelNotFound, match=rf"{shard.name}, which model\.safetensors\.index\.json names, is missing"):
+        load_tiny(copy)
+    (copy / "model.safetensors.index.json").write_text("{")
+    with pytest.raises(ModelNotFound, match=r"index\.json is damaged"):
+        load_tiny(copy)
+
+
+def test_a_tokenizer_with_more_entries_than_the_embedding_has_rows_is_refused(copy: Path) -> None:
+    tiny_tokenizer(bos=True, words=(*WORDS, "▁zebra", "▁crossing")).save_pretrained(copy)
+    with pytest.raises(ModelNotFound, match=r"tokenizer has \d+ entries and the model's embedding table 366 rows"):
+        load_tiny(copy)
+
+
+def test_a_token_that_was_added_behind_the_vocabulary_is_refused_only_in_a_text(copy: Path) -> None:
+    tokenizer = tiny_tokenizer(bos=True)
+    tokenizer.add_tokens(["<image_soft_token>"], special_tokens=True)  # as the larger Gemma 3 have it
+    tokenizer.save_pretrained(copy)
+    model = load_tiny(copy)
+    assert model.capture("the cat").logits([-1]).isfinite().all()
+    with pytest.raises(TokenWithoutRow, match="no row for '<image_soft_token>'"):
+        model.capture("the <image_soft_token> cat")
 
 
 def test_weights_that_are_lacking_are_not_drawn_at_random(copy: Path) -> None:
     weights = load_file(copy / "model.safetensors")
     del weights["model.layers.2.mlp.up_proj.weight"]
     save_file(weights, copy / "model.safetensors", {"format": "pt"})
-    with pytest.raises(ModelNotFound, match="missing or damaged"):
+    with pytest.raises(ModelNotFound, match=r"its weights lack model\.layers\.2\.mlp\.up_proj\.weight"):
         load_tiny(copy)
 
 
 def test_weights_of_other_sizes_than_the_config_s_are_refused(copy: Path) -> None:
-    with pytest.raises(ModelNotFound, match="missing or damaged"):
+    with pytest.raises(ModelNotFound, match=r"down_proj\.weight is \[48, 80\], and config\.json makes it \[48, 96\]"):
         load_tiny(with_config(copy, intermediate_size=96))
 
 
@@ -160,7 +228,10 @@ def hub(tiny_checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFact
     shutil.copytree(tiny_checkpoints["gemma1"], root / "whole")
     shutil.copytree(tiny_checkpoints["gemma1"], root / "pickled")
     (root / "pickled" / "model.safetensors").unlink()
-    names = ["gated/gemma-2b", "missing/gemma-3b", "there/whole", "there/pickled"]
+    shutil.copytree(tiny_checkpoints["gemma1"], root / "mute")
+    for file in (root / "mute").glob("tokenizer*"):
+        file.unlink()
+    names = ["gated/gemma-2b", "missing/gemma-3b", "there/whole", "there/pickled", "there/mute"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     answer = subprocess.run(
         [sys.executable, "-m", "tests.fake_hub", str(root), *names],
@@ -196,6 +267,12 @@ def test_weights_in_another_format_only_are_not_found(hub: dict[str, list[str]])
     kind, message = hub["there/pickled"]
     assert kind == "ModelNotFound"
     assert "safetensors" in message
+
+
+def test_a_checkpoint_of_the_hub_without_a_tokenizer_is_not_given_an_empty_one(hub: dict[str, list[str]]) -> None:
+    kind, message = hub["there/mute"]
+    assert kind == "ModelNotFound"
+    assert "tokenizer.json or tokenizer.model is missing" in message
 
 
 # Memory
@@ -280,6 +357,55 @@ def test_a_limit_that_is_no_number_is_named(
         load_tiny(tiny_checkpoints["gemma1"])
 
 
-def test_float16_is_refused_since_the_stream_would_overflow(tiny_checkpoints: dict[str, Path]) -> None:
+@pytest.mark.parametrize("dtype", [torch.float16, "float16", "torch.float16"])
+def test_float16_is_refused_since_the_stream_would_overflow(
+    tiny_checkpoints: dict[str, Path], dtype: str | torch.dtype
+) -> None:
     with pytest.raises(BadSetting, match="float16 ends at 65,504"):
-        gv.load(tiny_checkpoints["gemma1"], dtype=torch.float16)
+        gv.load(tiny_checkpoints["gemma1"], dtype=dtype)
+
+
+def test_a_dtype_can_be_named(tiny_checkpoints: dict[str, Path]) -> None:
+    assert gv.load(tiny_checkpoints["gemma1"], device="cpu", dtype="bfloat16").dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"dtype": "half"}, "The dtype is 'half'"),
+        ({"dtype": torch.int8}, "The dtype is 'int8'"),
+        ({"device": "gpu"}, "The device is 'gpu'"),
+        ({"device": "meta"}, "The device is 'meta'"),
+        ({"device": "cuda:7"}, "The device is 'cuda:7', and torch finds 1 GPUs"),
+        ({"device": torch.device("cuda", 1)}, "The device is 'cuda:1', and torch finds 1 GPUs"),
+        ({"token_limit": 0}, "token_limit is 0"),
+        ({"token_limit": -3}, "token_limit is -3"),
+        ({"token_limit": 2.5}, "token_limit is 2.5"),
+    ],
+    ids=str,
+)
+def test_an_argument_that_cannot_be_is_a_value_error(
+    tiny_checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any], said: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(BadSetting, match=said) as refused:
+        gv.load(tiny_checkpoints["gemma1"], **({"device": "cpu"} | arguments))
+    assert isinstance(refused.value, ValueError)
+
+
+def test_what_the_list_names_and_is_not_there_is_said(
+    tiny_checkpoints: dict[str, Path], tmp_path: Path, copy: Path
+) -> None:
+    (copy / "config.json").unlink()
+    assert checkpoints.availability(str(tiny_checkpoints["gemma1"])).is_here
+    assert "config.json is missing" in checkpoints.availability(str(copy)).needs
+    assert "There is no folder 'nowhere'" in checkpoints.availability(str(tmp_path / "nowhere")).needs
+    for name in ("gema", "what is/this"):
+        assert not checkpoints.availability(name).is_here
+        assert checkpoints.availability(name).needs
+
+
+def test_folders_of_one_name_have_labels_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEMMA_VIZ_MODELS", "/srv/first/gemma,/srv/second/gemma,embedded,/srv/other")
+    labels = [checkpoints.label(name) for name in checkpoints.offered_models()]
+    assert labels == ["gemma (1)", "gemma (2)", "Gemma 3 270M (embedded)", "other"]

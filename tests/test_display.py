@@ -148,6 +148,25 @@ def test_an_mlp_shows_its_shapes(cap: gv.Capture) -> None:
     assert "position 5, d_mlp 2,048" in Seen(cap.mlp(3)._repr_html_()).text
 
 
+def test_sublayers_show_their_shapes(cap: gv.Capture) -> None:
+    assert repr(cap.sublayers(3)) == "<Sublayers of 5 tokens, 640 components each>"
+    seen = Seen(cap.sublayers(3)._repr_html_())
+    assert seen.elements.count("tr") == 6
+    assert "position 5, d_model 640" in seen.text
+
+
+def test_a_ranking_is_a_table_with_a_row_for_each_position_or_depth(cap: gv.Capture, tiny: gv.Model) -> None:
+    target = cap.top_k(1).ids[0]
+    lens = cap.lens(-1, target)
+    assert Seen(lens._repr_html_()).elements.count("tr") == 1 + cap.model.spec.n_layers + 1
+    row, rank, probability, likeliest = repr(lens).splitlines()[-1].split(maxsplit=3)
+    assert (row, rank) == ("18", "1")
+    assert probability == f"{lens.target_probabilities[-1]:.2%}"
+    assert likeliest.startswith(f"{target} (")
+    long = tiny.capture("the cat " * 120)
+    assert repr(long.ranking(long.token_ids)).splitlines()[-1] == f"… {len(long) - 200} more"
+
+
 def test_cells_of_tables_and_tips_are_escaped() -> None:
     for html in (
         display.html_table((SCRIPT, "b"), [(SCRIPT, SCRIPT)]),

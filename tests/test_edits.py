@@ -2,7 +2,9 @@
 
 import re
 from dataclasses import FrozenInstanceError, replace
+from typing import Any
 
+import numpy as np
 import pytest
 
 import gemma_viz as gv
@@ -20,6 +22,57 @@ def test_edits_are_values() -> None:
     assert len({*ALONE, *TOGETHER}) == len(ALONE + TOGETHER)  # all hashable, none twice
     with pytest.raises(FrozenInstanceError):
         edits.rope = True  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ({"without_heads": {(2, 1)}}, gv.Edits(without_heads=frozenset({(2, 1)}))),
+        ({"without_heads": [[2, 1], (0, 3)]}, gv.Edits(without_heads=frozenset({(2, 1), (0, 3)}))),
+        ({"without_neurons": np.array([[2, 1]])}, gv.Edits(without_neurons=frozenset({(2, 1)}))),
+        ({"queries_from": [[0, 1]]}, gv.Edits(queries_from=((0, 1),))),
+        ({"rope": np.False_, "layers": range(2)}, gv.Edits(rope=False, layers=frozenset({0, 1}))),
+        ({"window": np.int64(3)}, gv.Edits(window=3)),
+        ({"rope_stretch": 2}, gv.Edits(rope_stretch=2.0)),
+        ({"embedding_factor": np.float32(0.5)}, gv.Edits(embedding_factor=0.5)),
+    ],
+    ids=str,
+)
+def test_sets_lists_and_numpy_s_numbers_are_taken_for_what_they_say(given: dict[str, Any], value: gv.Edits) -> None:
+    edits = gv.Edits(**given)
+    assert edits == value
+    assert hash(edits) == hash(value)
+    assert gv.Edits.from_text(edits.to_text()) == value
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"rope": 0},
+        {"rope": None},
+        {"mlp": "off"},
+        {"window": 3.5},
+        {"window": True},
+        {"rope_shift": "1"},
+        {"rope_shift": None},
+        {"rope_stretch": "2"},
+        {"rope_stretch": True},
+        {"weight_bits": 8.0},
+        {"without_heads": (2, 1)},
+        {"without_heads": [(2, 1, 0)]},
+        {"without_heads": [(2, 1.0)]},
+        {"without_neurons": "2x1"},
+        {"queries_from": {0: 1}},
+        {"layers": 3},
+        {"layers": ["3"]},
+        {"pattern": ["own"]},
+    ],
+    ids=str,
+)
+def test_values_of_another_type_are_refused_with_a_sentence(given: dict[str, Any]) -> None:
+    with pytest.raises(EditsError, match=f"The change {next(iter(given))} is ") as refused:
+        gv.Edits(**given)
+    assert_sentence(str(refused.value))
 
 
 @pytest.mark.parametrize("layers", [None, frozenset(), frozenset({3}), frozenset({0, 10, 2})])

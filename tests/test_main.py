@@ -10,6 +10,7 @@ import pytest
 
 import gemma_viz as gv
 from gemma_viz import cli
+from gemma_viz.checkpoints import offered_models
 
 
 @pytest.fixture
@@ -77,15 +78,17 @@ def test_capture_keeps_a_run_in_a_file(tiny_folder: str, tiny_models: dict[str, 
 
 
 def test_models_say_what_is_here_and_what_is_needed(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tiny_folder: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GEMMA_VIZ_CACHE", str(tmp_path))
-    monkeypatch.setenv("GEMMA_VIZ_MODELS", str(tmp_path))
+    monkeypatch.setenv("GEMMA_VIZ_MODELS", f"{tiny_folder},{tmp_path / 'nowhere'}")
     monkeypatch.setattr("gemma_viz.checkpoints.get_token", lambda: None)
     monkeypatch.setattr("gemma_viz.checkpoints.try_to_load_from_cache", lambda *_: None)
     assert cli.main(["models", "--json"]) == 0
-    folder, embedded, gemma_2b = json.loads(capsys.readouterr().out)
+    folder, nowhere, embedded, gemma_2b = json.loads(capsys.readouterr().out)
     assert (folder["is_here"], folder["needs"]) == (True, "")
+    assert (nowhere["is_here"], nowhere["label"]) == (False, "nowhere")
+    assert "There is no folder 'nowhere'" in nowhere["needs"]
     assert (embedded["is_here"], gemma_2b["is_here"]) == (False, False)
     assert "unpacked" in embedded["needs"]
     assert "https://huggingface.co/google/gemma-2b" in gemma_2b["needs"]
@@ -94,7 +97,8 @@ def test_models_say_what_is_here_and_what_is_needed(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["next", "a", "--model", "no/such/model"], "no model"),
+        (["next", "a", "--model", "no/such/model"], "no folder 'model'"),
+        (["next", "a", "--model", "embeded"], "Did you mean 'embedded'"),
         (["next", "a", "--edits", "dessert-off"], "There is no change 'dessert'"),
         (["walk", "a", "--stages", "tokenization", "-o", "no/such/folder/walk.html"], "No such file"),
     ],
@@ -140,6 +144,22 @@ def test_the_app_is_started_with_its_port(monkeypatch: pytest.MonkeyPatch) -> No
     (command,) = started
     assert Path(command[command.index("run") + 1]).name == "app.py"
     assert command[-4:] == ["--server.port", "8642", "--server.address", "127.0.0.1"]
+
+
+def test_the_app_s_models_are_those_that_are_named(
+    tiny_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.execv", lambda program, command: None)
+    monkeypatch.setenv("GEMMA_VIZ_MODELS", "embedded")
+    assert cli.main(["app", "--model", f"{tiny_folder},{tmp_path / 'nowhere'}"]) == 0
+    assert offered_models() == (tiny_folder, str(tmp_path / "nowhere"))
+    assert "nowhere: There is no folder 'nowhere'" in capsys.readouterr().err
+
+
+def test_help_keeps_its_names_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["serve", "--help"])
+    assert "Serve captures to any number of apps, from replicas on Ray Serve." in capsys.readouterr().out
 
 
 def test_an_app_that_is_not_installed_is_said(

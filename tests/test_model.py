@@ -2,15 +2,17 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import gemma_viz as gv
 from gemma_viz import model as model_module
-from tests.conftest import DEVICE, FAMILIES, load_tiny
+from tests.conftest import DEVICE, FAMILIES, PROMPT, load_tiny
 
 
 def brute_force(model: gv.Model, id: int) -> np.ndarray:
@@ -97,3 +99,48 @@ def test_the_limit_shrinks_with_the_free_memory(
     assert limits == sorted(limits, reverse=True)
     assert limits[0] == 512
     assert 1 <= limits[-1] < limits[2] < 512
+
+
+def test_a_model_made_by_hand_is_seen_into_as_a_loaded_one(tiny_checkpoints: dict[str, Path]) -> None:
+    folder = tiny_checkpoints["gemma2"]
+    hf = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)  # with transformers' own attention
+    by_hand = gv.Model(hf, AutoTokenizer.from_pretrained(folder), "by hand")
+    cap, expected = by_hand.capture(PROMPT), gv.load(folder, device="cpu", dtype="float32").capture(PROMPT)
+    assert torch.equal(cap.attention(1).pattern, expected.attention(1).pattern)
+    again = gv.Model(hf, by_hand.tokenizer, "once more").capture(PROMPT, gv.Edits(rope=False, mlp=False))
+    assert torch.equal(again.logits([-1]), by_hand.capture(PROMPT, gv.Edits(rope=False, mlp=False)).logits([-1]))
+
+
+@pytest.mark.parametrize("text", [["the", "cat"], None, 3, b"the"], ids=str)
+def test_what_is_no_text_is_a_type_error(tiny: gv.Model, text: Any) -> None:
+    with pytest.raises(TypeError, match="A text is a str"):
+        tiny.capture(text)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"edits": {"rope": False}}, "edits is of type dict"),
+        ({"edits": "rope-off"}, "edits is of type str"),
+        ({"patch": 3}, "patch is of type int"),
+        ({"earlier": ["the"]}, "earlier takes captures"),
+    ],
+)
+def test_edits_patches_and_earlier_runs_are_what_they_say(tiny: gv.Model, wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        tiny.capture("the cat", **wrong)
+    with pytest.raises(TypeError, match=said):
+        tiny.capture_ids([2, 5], **wrong)
+
+
+def test_several_texts_are_no_text(tiny: gv.Model) -> None:
+    with pytest.raises(TypeError, match="takes several"):
+        tiny.capture_together("the cat")
+
+
+def test_ids_may_be_a_tensor_s_or_numpy_s(tiny: gv.Model) -> None:
+    ids = tiny.capture("the cat").token_ids
+    assert tiny.capture_ids(ids).token_ids.tolist() == ids.tolist()  # type: ignore[arg-type]
+    assert tiny.capture_ids(ids.numpy()).token_ids.tolist() == ids.tolist()
+    with pytest.raises(TypeError):
+        tiny.capture_ids([1.5])  # type: ignore[list-item]

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+import gemma_viz as gv
 from gemma_viz.ranking import GROUP, Ranking, rank, top_k
+from tests.conftest import PROMPT
 
 
 @pytest.mark.parametrize("n", [3, GROUP, 20 * GROUP, 20 * GROUP + 5])
@@ -45,3 +47,17 @@ def test_a_rank_counts_what_is_ahead() -> None:
     logits = torch.arange(n, dtype=torch.float32) / n
     for target in (0, 5, 40_000 % n, n - 2, n - 1):
         assert ranked(logits, target).target_ranks.tolist() == [n - target]
+
+
+def test_targets_that_are_not_one_id_for_each_position_are_refused(tiny: gv.Model) -> None:
+    cap = tiny.capture(PROMPT)
+    ids, n = cap.token_ids, len(cap)
+    assert torch.equal(cap.ranking(ids.tolist()).ids, cap.ranking(ids).ids)  # type: ignore[arg-type]
+    for wrong in (ids[:2], ids[0], ids[None], ids.float(), ids > 3):
+        with pytest.raises(ValueError, match=f"must be {n} token ids"):
+            cap.ranking(wrong)
+    for outside in (-1, tiny.spec.vocab_size):
+        with pytest.raises(IndexError, match=f"no token {outside}: the ids are 0 to"):
+            cap.ranking(torch.full((n,), outside))
+        with pytest.raises(IndexError, match=f"no token {outside}: the ids are 0 to"):
+            cap.lens(-1, outside)

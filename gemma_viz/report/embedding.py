@@ -62,8 +62,9 @@ def _why(subject: Subject, values: Embedding) -> list[Block]:
     update = values.attention_norm[subject.position]
     return why(
         subject,
-        "In the stream a row has to hold its own against what the layers add. The first attention adds to "
-        f"{subject.token} a vector of length {words.size(update)}: {words.size(update / scaled)} times the length of "
+        "What a layer adds has a size of its own, whatever the row's: the larger it is beside the row, the less of the "
+        f"token itself is left in the stream. The first attention adds to {subject.token} a vector of length "
+        f"{words.size(update)}: {words.size(update / scaled)} times the length of "
         f"what entered, and {words.size(update / raw)} times that of the row as it is stored.",
         Edits(embedding_scale=False),
         f"the rescaling by √{subject.spec.d_model:,}",

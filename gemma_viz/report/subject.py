@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from gemma_viz.capture import Capture, from_start
+from gemma_viz.capture import Capture
 from gemma_viz.edits import Edits
+from gemma_viz.places import from_start
 from gemma_viz.spec import ModelSpec
 from gemma_viz.ui.words import code
 

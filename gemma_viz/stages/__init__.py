@@ -4,15 +4,31 @@ One module for each page, under the same name, or a few where a page has several
 every stage's code panel uses, are here.
 """
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from gemma_viz.places import from_start
+
 Floats = npt.NDArray[np.float32]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# What an argument of a stage function counts, by its name, and how many of them the first argument has: a capture or,
+# for what belongs to no text, a model.
+PLACES: dict[str, tuple[str, Callable[[Any], int]]] = {
+    "layer": ("layer", lambda of: _model(of).spec.n_layers),
+    "head": ("head", lambda of: _model(of).spec.n_heads),
+    "neuron": ("neuron", lambda of: _model(of).spec.d_mlp),
+    "pair": ("pair", lambda of: _model(of).spec.d_head // 2),
+    **dict.fromkeys(("position", "query", "key"), ("position", len)),
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +48,30 @@ class Check:
     largest_difference: float
     largest_value: float
     parts: tuple[Callable[..., Any], ...] = ()
+
+
+def counted(stage: Callable[P, R]) -> Callable[P, R]:
+    """A stage function that is given its `PLACES` counted from the start, and raises IndexError for those outside.
+
+    As with captures, negative ones count from the end.
+    """
+    signature = inspect.signature(stage)
+    first, *others = signature.parameters
+
+    @wraps(stage)
+    def from_the_start(*args: P.args, **kwargs: P.kwargs) -> R:
+        given = signature.bind(*args, **kwargs).arguments
+        for name in filter(PLACES.__contains__, others):
+            what, n_of = PLACES[name]
+            if given.get(name) is not None:
+                given[name] = from_start(given[name], n_of(given[first]), what)
+        return stage(**given)  # type: ignore[call-arg]
+
+    return from_the_start
+
+
+def _model(of: Any) -> Any:
+    return getattr(of, "model", of)
 
 
 def check(

@@ -10,7 +10,7 @@ from torch.nn.functional import max_pool2d
 from gemma_viz.attention import AttentionRule, seen_cells
 from gemma_viz.capture import Capture
 from gemma_viz.inside import Attention
-from gemma_viz.stages import Check, Floats, around, check, to_numpy
+from gemma_viz.stages import Check, Floats, around, check, counted, to_numpy
 from gemma_viz.steps import attention as attention_step
 from gemma_viz.steps import scores as scores_step
 from gemma_viz.steps import visible_only
@@ -81,6 +81,7 @@ class Arcs:
     weights: Floats
 
 
+@counted
 def head(cap: Capture, layer: int, head: int, position: int) -> Head:
     """One head's pattern, of a long prompt around a position."""
     values = cap.attention(layer)
@@ -113,6 +114,7 @@ def _pooled(values: Attention, head: int, cell: int) -> Floats:
     return to_numpy(pooled.masked_fill(~seen_cells(values.rule, n, cell), torch.nan))
 
 
+@counted
 def query(cap: Capture, layer: int, head: int, position: int) -> Query:
     """One query of a head, from the products with the keys to what it reads."""
     values, kv_head = cap.attention(layer), head // cap.model.spec.group_size
@@ -134,6 +136,7 @@ def query(cap: Capture, layer: int, head: int, position: int) -> Query:
     )
 
 
+@counted
 def arcs(cap: Capture, layer: int, position: int, width: int = 512) -> Arcs:
     """The strongest weights of every query of a layer, all heads, of a long prompt around a position."""
     values = cap.attention(layer)
@@ -151,6 +154,7 @@ def arcs(cap: Capture, layer: int, position: int, width: int = 512) -> Arcs:
     )
 
 
+@counted
 def check_attention(cap: Capture, layer: int) -> Check:
     """`steps.attention` against the head outputs of the model's own attention kernel.
 

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from gemma_viz.capture import Capture
-from gemma_viz.stages import Floats, to_numpy
+from gemma_viz.stages import Floats, counted, to_numpy
 from gemma_viz.stages.output import raw_logits
 
 
@@ -69,6 +69,7 @@ class Split:
         return sorted(parts, key=lambda part: -abs(part.value))
 
 
+@counted
 def additions(cap: Capture, layer: int, position: int) -> Additions:
     """What a layer adds to the stream of one token."""
     return Additions(
@@ -76,6 +77,7 @@ def additions(cap: Capture, layer: int, position: int) -> Additions:
     )
 
 
+@counted
 def split(cap: Capture, position: int, added: Sequence[Additions], token: int, other: int | None = None) -> Split:
     """The logit of a token after a position, less that of another where one is given.
 

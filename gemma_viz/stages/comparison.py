@@ -23,7 +23,7 @@ from torch.nn.functional import cosine_similarity, normalize
 from gemma_viz.capture import Capture
 from gemma_viz.inside import Attention
 from gemma_viz.model import Model
-from gemma_viz.stages import Floats, around, to_numpy
+from gemma_viz.stages import Floats, around, counted, to_numpy
 from gemma_viz.tokens import Token
 
 SHOWN = 32  # columns a side of the patterns that are put side by side
@@ -173,6 +173,7 @@ def streams(left: Capture, right: Capture) -> Streams:
     )
 
 
+@counted
 def head_distances(left: Capture, layer: int, right: Capture) -> Floats:
     """How far apart each head's patterns are in two runs of one model: float32 [head], 0 the same, 1 disjoint.
 
@@ -194,6 +195,7 @@ def all_head_distances(layers: Sequence[Floats]) -> HeadDistances:
     return HeadDistances(values, (layer, head))
 
 
+@counted
 def head_patterns(left: Capture, layer: int, right: Capture, head: int, position: int) -> HeadPatterns:
     """The patterns of a head in two runs of one model, around a token of the left one."""
     aligned = align(left, right)
@@ -207,6 +209,7 @@ def head_patterns(left: Capture, layer: int, right: Capture, head: int, position
     return HeadPatterns(shown, ours, theirs, difference)
 
 
+@counted
 def outputs(left: Capture, right: Capture, position: int, partner: int, k: int = 6) -> Outputs:
     """The predictions of two runs after a position of each."""
     our_ids, their_ids = _entries(left.model, right.model)

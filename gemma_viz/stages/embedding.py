@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 from gemma_viz.capture import Capture
 from gemma_viz.errors import SeveralTokens
 from gemma_viz.model import Model, NearestTokens
-from gemma_viz.stages import Check, Floats, check, to_numpy
+from gemma_viz.stages import Check, Floats, check, counted, to_numpy
 from gemma_viz.steps import embed
 from gemma_viz.tokens import SPACE, visible
 
@@ -101,6 +101,7 @@ def embedding(cap: Capture) -> Embedding:
     )
 
 
+@counted
 def nearest(cap: Capture, position: int, k: int = 12) -> NearestTokens:
     """The vocabulary tokens nearest to the one at a position."""
     return cap.model.nearest_tokens(cap.tokens[position].id, k)
@@ -148,6 +149,7 @@ def word_similarity(model: Model, groups: tuple[tuple[str, ...], ...]) -> WordSi
     )
 
 
+@counted
 def neighbourhood(cap: Capture, position: int, k: int = 30) -> WordMap:
     """The token at a position (group 1) among the tokens nearest to it (group 0)."""
     model, id = cap.model, cap.tokens[position].id

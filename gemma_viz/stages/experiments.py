@@ -10,7 +10,7 @@ from gemma_viz.capture import Capture
 from gemma_viz.edits import WEIGHT_BITS, Edits
 from gemma_viz.model import Model
 from gemma_viz.spec import ModelSpec
-from gemma_viz.stages import Floats, to_numpy
+from gemma_viz.stages import Floats, counted, to_numpy
 from gemma_viz.stages.neuron import shipped_pieces
 from gemma_viz.stages.output import compare
 
@@ -119,11 +119,13 @@ def switches(spec: ModelSpec) -> tuple[Switch, ...]:
     return tuple(Switch(stage, edits) for stage, changes in by_stage.items() for edits in changes)
 
 
+@counted
 def outcome(cap: Capture, edits: Edits, position: int) -> Outcome:
     """What edits do to the prediction of an untouched run after one position; runs its text once more."""
     return outcome_of(cap, cap.again(edits), position)
 
 
+@counted
 def outcome_of(cap: Capture, edited: Capture, position: int) -> Outcome:
     """The same, of a changed run that is there already."""
     values, text = compare(cap, edited, position, k=1), cap.model.token_text

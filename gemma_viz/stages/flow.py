@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from gemma_viz.capture import Capture
-from gemma_viz.stages import Floats, rms, to_numpy
+from gemma_viz.stages import Floats, counted, rms, to_numpy
 from gemma_viz.stages.heads import bands
 
 READ = 3  # tokens that are named of those that attention reads
@@ -81,6 +81,7 @@ def embedded_rms(cap: Capture) -> Floats:
     return to_numpy(rms(cap.resid_pre(0)))
 
 
+@counted
 def layer_flow(cap: Capture, layer: int) -> LayerFlow:
     """What a layer does to the stream of every token; may not be finite in a changed model."""
     attention, updates = cap.attention_and_sublayers(layer)
@@ -114,6 +115,7 @@ def depths(n_layers: int) -> tuple[int, ...]:
     return tuple(sorted({round(n_layers * part / (DEPTHS + 1)) for part in range(1, DEPTHS + 1)} - {0, n_layers}))
 
 
+@counted
 def read_out(cap: Capture, shown: range, position: int) -> ReadOut:
     """What the output makes of the streams of some tokens, and of one of them on its way.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch.nn.functional import cosine_similarity
 
 from gemma_viz.capture import Capture
-from gemma_viz.stages import Floats, to_numpy
+from gemma_viz.stages import Floats, counted, to_numpy
 from gemma_viz.stages.extremes import Extremes, extremes
 
 TOKENS_NAMED = 10
@@ -25,6 +25,7 @@ class HeadOutputs:
     update_length: float
 
 
+@counted
 def head_outputs(cap: Capture, layer: int, position: int) -> HeadOutputs:
     """What the heads of a layer add to the stream of one token."""
     outputs, stream = cap.head_outputs(layer, position), cap.resid_pre(layer)[position]
@@ -36,6 +37,7 @@ def head_outputs(cap: Capture, layer: int, position: int) -> HeadOutputs:
     )
 
 
+@counted
 def direct_effect(cap: Capture, layer: int, head: int, position: int, k: int = TOKENS_NAMED) -> Extremes:
     """Which tokens a head's output raises and lowers after a position, later layers aside.
 

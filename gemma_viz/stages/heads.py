@@ -12,7 +12,7 @@ from torch.nn.functional import max_pool2d, pad
 
 from gemma_viz.capture import Capture
 from gemma_viz.inside import Attention
-from gemma_viz.stages import Floats, to_numpy
+from gemma_viz.stages import Floats, counted, to_numpy
 
 POOLED_TO = 48  # cells a side of one head's small map, at most
 QUERIES_AT_ONCE = 256  # of patterns in memory, for all heads of a layer
@@ -69,6 +69,7 @@ class HeadPlace:
     measure: float
 
 
+@counted
 def layer_heads(cap: Capture, layer: int) -> LayerHeads:
     """What there is to see of a layer's heads, a band of queries at a time and only the keys they see.
 
@@ -190,6 +191,7 @@ def in_model_order(layers: Sequence[LayerHeads]) -> tuple[HeadPlace, ...]:
     )
 
 
+@counted
 def most_attentive(cap: Capture, position: int) -> HeadPlace:
     """The head that puts most of a token's weight on other tokens than the first and itself; that is its measure."""
     found = []

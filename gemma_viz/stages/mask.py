@@ -10,7 +10,7 @@ from torch import Tensor
 from gemma_viz.attention import hidden_keys, masked_scores
 from gemma_viz.capture import Capture
 from gemma_viz.edits import Edits
-from gemma_viz.stages import Floats, around, to_numpy
+from gemma_viz.stages import Floats, around, counted, to_numpy
 
 SCORES_SHOWN = 96  # tokens a side
 PREDICTIONS_SHOWN = 64  # tokens
@@ -75,6 +75,7 @@ class Unmasked:
     without_probability: Floats
 
 
+@counted
 def all_scores(cap: Capture, layer: int, head: int, position: int) -> AllScores:
     """The scores of one head for all pairs, of a long prompt around a position."""
     values, shown = cap.attention(layer), around(position, len(cap), SCORES_SHOWN)
@@ -96,6 +97,7 @@ def mask_shape(window: int | None, n_positions: int) -> MaskShape:
     return MaskShape(cells.numpy(), n_positions, cell, window)
 
 
+@counted
 def later_token(cap: Capture, position: int, id: int) -> LaterToken:
     """Run the prompt with another token at a position, with the mask and without, and compare with the prompt's own.
 
@@ -115,6 +117,7 @@ def _change(before: Tensor, after: Tensor) -> Floats:
     return to_numpy((after - before).norm(dim=-1) / before.norm(dim=-1))
 
 
+@counted
 def unmasked(cap: Capture, without: Capture, position: int) -> Unmasked:
     """Predictions with the mask and without, of a long prompt around a position.
 

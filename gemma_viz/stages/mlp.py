@@ -11,7 +11,7 @@ import numpy.typing as npt
 from torch.nn.functional import gelu
 
 from gemma_viz.capture import Capture
-from gemma_viz.stages import Check, Floats, check, rms, to_numpy
+from gemma_viz.stages import Check, Floats, check, counted, rms, to_numpy
 from gemma_viz.steps import mlp as mlp_step
 
 MOST = 0.9  # of what all neurons carry
@@ -45,6 +45,7 @@ class Neurons:
     stream_rms: float
 
 
+@counted
 def neurons(cap: Capture, layer: int, position: int, k: int = 20) -> Neurons:
     """What the MLP of a layer does with one token."""
     values = cap.mlp(layer)
@@ -69,6 +70,7 @@ def neurons(cap: Capture, layer: int, position: int, k: int = 20) -> Neurons:
     )
 
 
+@counted
 def check_mlp(cap: Capture, layer: int) -> Check:
     """`steps.mlp` against the model's own down-projection."""
     module = cap.model.hf.model.layers[layer].mlp

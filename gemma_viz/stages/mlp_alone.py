@@ -11,7 +11,7 @@ from gemma_viz.capture import Capture
 from gemma_viz.edits import Activation
 from gemma_viz.model import Model
 from gemma_viz.run import Run, running
-from gemma_viz.stages import Floats, rms, to_numpy
+from gemma_viz.stages import Floats, counted, rms, to_numpy
 
 POINTS = 201
 FROM, TO = -0.5, 1.5  # along the line; 0 is the one token, 1 the other
@@ -65,6 +65,7 @@ class Slice:
     neuron_relu: Floats
 
 
+@counted
 def alone(cap: Capture, changed_cap: Capture, layer: int, position: int) -> Alone:
     """Look at the output at `position`, with the other tokens' inputs taken from a capture of the changed prompt."""
     original, changed = cap.mlp(layer), changed_cap.mlp(layer)
@@ -84,6 +85,7 @@ def alone(cap: Capture, changed_cap: Capture, layer: int, position: int) -> Alon
     )
 
 
+@counted
 def between(cap: Capture, layer: int, position: int, other: int) -> Slice:
     """The MLP of a layer on the way from one token's input (t = 0) to another's (t = 1), and beyond both."""
     a, b = cap.mlp(layer).input[[position, other]]

@@ -18,7 +18,7 @@ from gemma_viz.instrument import norm_before_mlp
 from gemma_viz.linear import linear
 from gemma_viz.model import ROWS_AT_ONCE, Model
 from gemma_viz.run import Run, running
-from gemma_viz.stages import Floats, to_numpy
+from gemma_viz.stages import Floats, counted, to_numpy
 from gemma_viz.stages.extremes import Extremes, extremes
 from gemma_viz.tokens import tokenize
 
@@ -79,11 +79,13 @@ class StrongestInPiece:
     positions: npt.NDArray[np.uint8]
 
 
+@counted
 def activations(cap: Capture, layer: int, neuron: int) -> Floats:
     """float32 [position], the product gelu(gate) * up of one neuron for every token."""
     return to_numpy(cap.mlp(layer).act[:, neuron])
 
 
+@counted
 def reads(model: Model, layer: int, neuron: int, k: int = 8) -> Reads:
     """Which tokens a neuron's gate and up would be most and least for, by their embedding rows alone."""
     module, spec = model.hf.model.layers[layer], model.spec
@@ -96,6 +98,7 @@ def reads(model: Model, layer: int, neuron: int, k: int = 8) -> Reads:
     return Reads(extremes(model, gate, k), extremes(model, up, k))
 
 
+@counted
 def writes(cap: Capture, layer: int, neuron: int, position: int, k: int = 8) -> Writes:
     """Which tokens a neuron raises and lowers directly, with the scales of one position of the prompt."""
     logits = cap.direct_logits(cap.neuron_output(layer, neuron, position)[None], position)[0]

@@ -9,7 +9,7 @@ from torch import Tensor
 from gemma_viz.capture import Capture
 from gemma_viz.model import ROWS_AT_ONCE
 from gemma_viz.ranking import top_k
-from gemma_viz.stages import Check, Floats, check, rms, to_numpy
+from gemma_viz.stages import Check, Floats, check, counted, rms, to_numpy
 from gemma_viz.steps import unembed
 
 LOGITS_ON_CURVE = 160
@@ -136,6 +136,7 @@ def predictions(cap: Capture, k: int = 10) -> Predictions:
     )
 
 
+@counted
 def likeliest(cap: Capture, position: int, k: int) -> tuple[int, ...]:
     """The ids of the likeliest tokens after one, the likeliest first."""
     return cap.top_k(k, position).ids
@@ -146,6 +147,7 @@ def final_norm(cap: Capture) -> FinalNorm:
     return FinalNorm(to_numpy(rms(cap.resid_post(-1))), to_numpy(rms(cap.final_norm())))
 
 
+@counted
 def sharpness(cap: Capture, position: int) -> tuple[Sharpness, Sharpness]:
     """The distribution after a position as it is, and if the stream went to the output projection unnormed."""
     stream = cap.stream_at(position)[[-1]]  # [1, d_model]
@@ -153,6 +155,7 @@ def sharpness(cap: Capture, position: int) -> tuple[Sharpness, Sharpness]:
     return _sharpness(cap, cap.logits([position])[0]), _sharpness(cap, unnormed)
 
 
+@counted
 def soft_cap(cap: Capture, position: int) -> SoftCap | None:
     """The final soft-cap on some logits, evenly spread over their ranks; None for a model without one."""
     softcap = cap.model.spec.final_softcap if cap.edits.final_softcap else None
@@ -169,6 +172,7 @@ def soft_cap(cap: Capture, position: int) -> SoftCap | None:
     )
 
 
+@counted
 def both_ends(cap: Capture, position: int, token: int) -> BothEnds:
     """A token's row as what enters the stream and as what makes its logit after a position."""
     model = cap.model
@@ -184,11 +188,13 @@ def both_ends(cap: Capture, position: int, token: int) -> BothEnds:
     )
 
 
+@counted
 def raw_logits(cap: Capture, position: int) -> Tensor:
     """Logits after one position before any soft-cap, by the model's own projection: float32 [vocab_size]."""
     return cap.project(cap.final_norm()[[position]])[0]
 
 
+@counted
 def compare(baseline: Capture, edited: Capture, position: int, k: int = 5) -> Comparison:
     """The predictions of two runs of one text after a position, side by side."""
     before, after = (cap.logits([position])[0].log_softmax(-1) for cap in (baseline, edited))
@@ -208,6 +214,7 @@ def compare(baseline: Capture, edited: Capture, position: int, k: int = 5) -> Co
     )
 
 
+@counted
 def check_unembed(cap: Capture, position: int) -> Check:
     """`steps.unembed` against the model's own logits after one position.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from gemma_viz.capture import Capture
 from gemma_viz.ranking import TopK
 from gemma_viz.spec import ModelSpec
-from gemma_viz.stages import rms
+from gemma_viz.stages import counted, rms
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Overview:
     top: TopK
 
 
+@counted
 def overview(cap: Capture, position: int) -> Overview:
     """Sizes and scales of the pass, for one token."""
     return Overview(

@@ -14,7 +14,7 @@ import numpy as np
 
 from gemma_viz.capture import Capture
 from gemma_viz.patching import PatchKind, patched_heads_logits, patched_logits
-from gemma_viz.stages import Floats, to_numpy
+from gemma_viz.stages import Floats, counted, to_numpy
 
 # "denoise" puts values of the clean run into the corrupted one, "noise" the other way round.
 Direction = Literal["denoise", "noise"]
@@ -127,6 +127,7 @@ def logit_difference(cap: Capture, clean: int, corrupted: int) -> float:
     return float(of_clean - of_corrupted)
 
 
+@counted
 def patched_differences(
     cap: Capture, layer: int, source: Capture, kind: PatchKind, head: int | None, clean: int, corrupted: int
 ) -> Floats:
@@ -138,6 +139,7 @@ def patched_differences(
     return to_numpy(logits[:, 0] - logits[:, 1])
 
 
+@counted
 def patched_heads_differences(
     cap: Capture, layer: int, source: Capture, position: int, clean: int, corrupted: int
 ) -> Floats:

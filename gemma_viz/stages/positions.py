@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gemma_viz.capture import Capture
 from gemma_viz.inside import Attention
-from gemma_viz.stages import Floats, around, to_numpy
+from gemma_viz.stages import Floats, around, counted, to_numpy
 from gemma_viz.stages.heads import bands
 
 SHOWN = 32  # tokens a side of the patterns that are put side by side
@@ -30,6 +30,7 @@ class ChangedPatterns:
     distance: Floats
 
 
+@counted
 def position_sensitivity(cap: Capture, layer: int) -> Floats:
     """How much of each head's attention comes from position: float32 [head], from 0 (none) to 1; NaN for one token.
 
@@ -40,6 +41,7 @@ def position_sensitivity(cap: Capture, layer: int) -> Floats:
     return to_numpy(_differences(values, replace(values, rot_q=values.q, rot_k=values.k))[1])
 
 
+@counted
 def changed_patterns(cap: Capture, edited: Capture, layer: int, position: int) -> ChangedPatterns:
     """The patterns of a layer in two runs of one text, side by side."""
     before, after = cap.attention(layer), edited.attention(layer)

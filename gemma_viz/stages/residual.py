@@ -11,7 +11,7 @@ from torch.nn.functional import cosine_similarity, normalize
 from gemma_viz.capture import Capture
 from gemma_viz.instrument import norm_before_mlp
 from gemma_viz.spec import ModelSpec
-from gemma_viz.stages import Check, Floats, check, rms, to_numpy
+from gemma_viz.stages import Check, Floats, check, counted, rms, to_numpy
 from gemma_viz.steps import rms_norm
 
 
@@ -95,6 +95,7 @@ def norm_places(spec: ModelSpec) -> tuple[str, ...]:
     return ("before attention", "before MLP")
 
 
+@counted
 def layer_scales(cap: Capture, layer: int) -> LayerScales:
     """Scales of the stream in one layer."""
     before, after, inside = cap.resid_pre(layer), cap.resid_post(layer), cap.sublayers(layer)
@@ -131,17 +132,20 @@ def residual(layers: Sequence[LayerScales], spec: ModelSpec) -> Residual:
     )
 
 
+@counted
 def stream_scales(cap: Capture, position: int) -> Floats:
     """RMS of one token's stream before the first layer and after each: float32 [n_layers + 1]; may not be finite."""
     return to_numpy(rms(cap.stream_at(position)))
 
 
+@counted
 def depth_similarity(cap: Capture, position: int) -> Floats:
     """Cosine of one token's stream between any two depths: float32 [n_layers + 1, n_layers + 1]."""
     directions = normalize(cap.stream_at(position), dim=-1)
     return to_numpy(directions @ directions.T)
 
 
+@counted
 def lens(cap: Capture, position: int, target: int | None = None, k: int = 5) -> Lens:
     """The logit lens for one token. target: an id to follow; None for the model's own answer."""
     followed = cap.top_k(1, position).ids[0] if target is None else target
@@ -159,6 +163,7 @@ def lens(cap: Capture, position: int, target: int | None = None, k: int = 5) -> 
     )
 
 
+@counted
 def norm_in_numbers(cap: Capture, layer: int, place: str, position: int) -> NormInNumbers:
     """One of a layer's norms, on one token. place: one of `norm_places`."""
     module = cap.model.hf.model.layers[layer]
@@ -177,6 +182,7 @@ def norm_in_numbers(cap: Capture, layer: int, place: str, position: int) -> Norm
     )
 
 
+@counted
 def check_rms_norm(cap: Capture, layer: int) -> Check:
     """`steps.rms_norm` against what the layer's attention was given."""
     norm = cap.model.hf.model.layers[layer].input_layernorm

@@ -10,7 +10,7 @@ from torch import Tensor
 from gemma_viz.capture import Capture
 from gemma_viz.inside import Attention
 from gemma_viz.rotations import rotations, turned_to
-from gemma_viz.stages import Check, Floats, check, to_numpy
+from gemma_viz.stages import Check, Floats, check, counted, to_numpy
 from gemma_viz.stages.wavelengths import layer_wavelengths, pairs
 from gemma_viz.steps import rope as rope_step
 
@@ -84,6 +84,7 @@ class Contributions:
     wavelengths: Floats
 
 
+@counted
 def rotation(cap: Capture, layer: int, head: int, pair: int) -> Rotation:
     """How the queries of a head, and the keys it reads, are turned in one pair of components."""
     values, spec = cap.attention(layer), cap.model.spec
@@ -100,12 +101,14 @@ def rotation(cap: Capture, layer: int, head: int, pair: int) -> Rotation:
     )
 
 
+@counted
 def vectors(cap: Capture, layer: int, head: int, position: int) -> Vectors:
     """The whole query of one head at one position."""
     values = cap.attention(layer)
     return Vectors(to_numpy(values.q[head, position]), to_numpy(values.rot_q[head, position]))
 
 
+@counted
 def score_by_distance(cap: Capture, layer: int, head: int, query: int, key: int, shift: int) -> ScoreByDistance:
     """Turn one captured query and key to other positions, with the model's own rotations, and score them."""
     values, spec = cap.attention(layer), cap.model.spec
@@ -136,6 +139,7 @@ def score_by_distance(cap: Capture, layer: int, head: int, query: int, key: int,
     )
 
 
+@counted
 def contributions(cap: Capture, layer: int, head: int, query: int, key: int) -> Contributions:
     """What each pair of components adds to the score of a query and a key."""
     values, spec = cap.attention(layer), cap.model.spec
@@ -154,6 +158,7 @@ def _positions(cap: Capture, layer: int) -> Tensor:
     return positions / (abs(edits.rope_stretch) or 1.0)
 
 
+@counted
 def turned(cap: Capture, layer: int, vector: Tensor, positions: Tensor) -> Tensor:
     """One query or key as the layer turns it at each of some positions: float32 [position, d_head].
 
@@ -171,6 +176,7 @@ def uncapped_score(values: Attention, head: int, query: int, key: int) -> float:
     return float(everywhere.scores_of(slice(head, head + 1), slice(query, query + 1), slice(key, key + 1)))
 
 
+@counted
 def check_rope(cap: Capture, layer: int) -> Check:
     """`steps.rope` against the queries that the model's attention was given."""
     values = cap.attention(layer)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from gemma_viz.capture import Capture
 from gemma_viz.ranking import top_k
 from gemma_viz.sampling import Sampling, lots, pick, processed, random_numbers
-from gemma_viz.stages import Floats, to_numpy
+from gemma_viz.stages import Floats, counted, to_numpy
 
 DRAWS = 1000
 LIKELIEST = 16  # before the first step, and as many after the last
@@ -45,6 +45,7 @@ class Choice:
     drawn: npt.NDArray[np.int64]
 
 
+@counted
 def choice(cap: Capture, position: int, sampling: Sampling) -> Choice:
     """Draw the token after a position, with the seed's number for it, as `gemma_viz.generation` does.
 

@@ -6,7 +6,7 @@ from itertools import groupby, pairwise
 from torch.nn.functional import cosine_similarity
 
 from gemma_viz.capture import Capture
-from gemma_viz.stages import Check, around
+from gemma_viz.stages import Check, around, counted
 from gemma_viz.steps import bpe
 from gemma_viz.tokens import SPACE, Token
 
@@ -106,6 +106,7 @@ def tokenization(cap: Capture) -> Tokenization:
     )
 
 
+@counted
 def word_at(cap: Capture, position: int) -> range:
     """The positions of the word around a token: from a piece that begins with a space to the next one.
 
@@ -123,6 +124,7 @@ def word_at(cap: Capture, position: int) -> range:
     return range(start + shown.start, start + shown.stop)
 
 
+@counted
 def merging(cap: Capture, position: int) -> Merging:
     """How the word around a token was put together, and how else it could be cut."""
     ids = cap.model.vocabulary.ids
@@ -137,6 +139,7 @@ def merging(cap: Capture, position: int) -> Merging:
     return Merging(word, tuple(map(tuple, states)), tuple((piece, ids[piece]) for piece in joined), n_cuts, fewest)
 
 
+@counted
 def variants(cap: Capture, position: int) -> tuple[Variant, ...]:
     """The word around a token in other spellings, each with and without a space before it."""
     model = cap.model

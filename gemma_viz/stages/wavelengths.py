@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gemma_viz.capture import Capture
 from gemma_viz.rotations import rotations
-from gemma_viz.stages import Floats, to_numpy
+from gemma_viz.stages import Floats, counted, to_numpy
 
 SHORTEST_TURN = 24  # tokens; where faster pairs turn too far between neighbours to be followed by eye
 
@@ -51,6 +51,7 @@ def wavelengths(cap: Capture) -> Wavelengths:
     )
 
 
+@counted
 def layer_wavelengths(cap: Capture, layer: int) -> Floats:
     """Tokens for one whole turn of each pair in a layer: float32 [pair]. Read off the model's own rotation by one.
 
@@ -72,6 +73,7 @@ def visible_pair(wavelengths: Floats, n_positions: int) -> int:
     return int(np.abs(np.log(wavelengths / turn)).argmin())
 
 
+@counted
 def pair_lengths(cap: Capture, layer: int) -> PairLengths:
     """Mean length of each pair of components in the queries and keys of a layer."""
     values = cap.attention(layer)

@@ -61,6 +61,10 @@ MODEL_DEPENDENT = (
 )
 
 
+# What a page leaves out of the model: another page begins with its own steps in place.
+SWITCHES = ("off", "one")
+
+
 @dataclass(frozen=True)
 class Page:
     """What a page is about.
@@ -91,7 +95,9 @@ class Page:
     def open(self, file: str, layer: int | None = None, token: int | None = None) -> NoReturn:
         """Go to another page, to a layer and a token or to those of the view."""
         to_layer = {} if layer is None else {"layer": str(layer) if layer else None}
-        self.view.open(file, to_layer | ({} if token in (None, self.position) else self._token(token)))
+        self.view.open(
+            file, _switched_back(self.view) | to_layer | ({} if token in (None, self.position) else self._token(token))
+        )
 
     def _token(self, position: int) -> dict[str, str | None]:
         """The parameters of a view that is about another token."""
@@ -158,7 +164,7 @@ def _sidebar(view: View) -> tuple[str, str]:
     with st.sidebar:
         st.markdown("### Gemma Viz")
         for page, page_title in PAGES.items():
-            view.page_link(page, page_title)
+            view.page_link(page, page_title, _switched_back(view))
         name = view.choice("model", "Model", offered_models(), resets=MODEL_DEPENDENT, format_func=label)
         prompt = view.text(
             "prompt", "Prompt", DEFAULT_PROMPT, st.text_area, resets=PROMPT_DEPENDENT, height=110, help=PROMPT_HELP
@@ -177,6 +183,11 @@ def _sidebar(view: View) -> tuple[str, str]:
     return name, prompt
 
 
+def _switched_back(view: View) -> dict[str, str | None]:
+    """The changes of a view on its way to another page."""
+    return {name: None for name in SWITCHES if name in view.params}
+
+
 def _take_text(view: View, text: str) -> None:
     view.set(**dict.fromkeys(PROMPT_DEPENDENT), **view.text_parameters("prompt", text, DEFAULT_PROMPT))
 
@@ -185,15 +196,24 @@ def _steps(view: View, title: str, model: str) -> None:
     """Links to the stage before and the stage after, and to this view."""
     titles, files = list(PAGES.values()), list(PAGES)
     here = titles.index(title)
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with st.container(horizontal=True, vertical_alignment="center", key="way"):
         if here > 0:
-            view.page_link(files[here - 1], titles[here - 1], icon=":material/arrow_back:")
+            view.page_link(files[here - 1], titles[here - 1], _switched_back(view), icon=":material/arrow_back:")
         if here < len(files) - 1:
-            view.page_link(files[here + 1], titles[here + 1], icon=":material/arrow_forward:", icon_position="right")
+            view.page_link(
+                files[here + 1],
+                titles[here + 1],
+                _switched_back(view),
+                icon=":material/arrow_forward:",
+                icon_position="right",
+            )
         copy_link(view, model, key="copy_link")
 
 
 def _strip(page: Page) -> None:
     token_strip(page.run.tokens, page.run.about.beside, page.position, page.choose_token, key="tokens")
     shown = page.run.tokens[page.position]
-    st.caption(f"Selected: token {page.position} of {len(page.run)}, id {shown.id:,}. Arrow keys move it.")
+    st.caption(
+        f"Selected: token {page.position}, counted from 0, of {len(page.run)}; id {shown.id:,}. ␣ stands for a space. "
+        "Arrow keys move the choice."
+    )

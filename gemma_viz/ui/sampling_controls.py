@@ -14,8 +14,8 @@ MIN_PS = ["0", "0.01", "0.02", "0.05", "0.1", "0.2", "0.3", "0.5", "0.8", "1"]
 PENALTIES = ["1", "1.05", "1.1", "1.2", "1.3", "1.5", "2", "3"]
 
 
-def sampling_controls(view: View) -> Sampling:
-    """Draw the controls, and a button that moves the seed on."""
+def sampling_controls(view: View, next_seed: str = "Draw again with the next seed") -> Sampling:
+    """Draw the controls, and a button that moves the seed on. next_seed: what the button says"""
     controls = [*st.columns(3, gap="large"), *st.columns(3, gap="large")]
     with controls[0]:
         penalty = view.step("repetition", "Repetition penalty (1: off)", PENALTIES, default="1")
@@ -30,5 +30,5 @@ def sampling_controls(view: View) -> Sampling:
     with controls[5]:
         seed = view.integer("seed", "Seed", 0, SEEDS - 1, default=0)
     again = (seed + 1) % SEEDS
-    st.button("Draw again with the next seed", on_click=view.set, kwargs={"seed": str(again) if again else None})
+    st.button(next_seed, on_click=view.set, kwargs={"seed": str(again) if again else None})
     return Sampling(float(temperature), int(top_k), float(top_p), float(min_p), float(penalty), seed)

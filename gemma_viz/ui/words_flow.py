@@ -89,10 +89,12 @@ def _mlp(values: Flow, layer: int, at: int, label: str, guess: tuple[str, float]
         return _out_of_range(layer, "MLP")
     if update == 0:
         return f"Layer {layer}, MLP adds nothing to {label}."
+    before, after = (float(values.stream_rms[2 * layer + i, at]) for i in (1, 2))
+    turned = ": it points against the stream, which is smaller now" if after < before else ""
     read_out = f" Read out here, it would say “{guess[0]}” ({percent(guess[1])})." if guess else ""
     return (
-        f"Layer {layer}, MLP works on {label} alone and adds an update of {size(update)} times the stream’s size. The "
-        f"stream’s RMS is {size(float(values.stream_rms[2 * layer + 2, at]))} now.{read_out}"
+        f"Layer {layer}, MLP works on {label} alone and adds an update of {size(update)} times the stream’s "
+        f"size{turned}. The stream’s RMS is {size(after)} now.{read_out}"
     )
 
 

@@ -120,7 +120,8 @@ CHAPTERS = (
             ),
             Term(
                 "rescaling",
-                "Gemma multiplies an embedding with the square root of its length, `sqrt(d_model)`, before it enters "
+                "Gemma multiplies an embedding with the square root of how many numbers it has, `sqrt(d_model)`, "
+                "before it enters "
                 "the residual stream.",
                 GEMMA,
             ),

@@ -133,7 +133,7 @@ def test_a_token_is_chosen_by_mouse_and_by_keyboard(app: Driver) -> None:
     app.open("Output")
     app.choose_token(1)
     app.expect(selected=1, parameters={"token": "1"})
-    expect(app.tab.get_by_text("Selected: token 1 of 5")).to_be_visible()
+    expect(app.tab.get_by_text("Selected: token 1, counted from 0, of 5")).to_be_visible()
     app.tab.keyboard.press("ArrowRight")
     app.tab.keyboard.press("ArrowRight")
     app.settle()
@@ -242,7 +242,7 @@ def test_arcs_say_what_a_token_reads_and_who_reads_it(app: Driver) -> None:
     app.tab.locator(".arcs .queries .token").nth(9).click()
     app.expect(selected=9)
     app.settle()
-    expect(app.tab.get_by_text("Selected: token 9 of 13")).to_be_visible()
+    expect(app.tab.get_by_text("Selected: token 9, counted from 0, of 13")).to_be_visible()
 
 
 def test_a_text_grows_and_branches_and_every_page_is_about_it(app: Driver) -> None:

@@ -120,3 +120,11 @@ def test_the_walk_is_written_as_a_document_on_demand(offered: list[str]) -> None
     assert any(button.proto.label.startswith("Save the document") for button in app.get("download_button"))
     prompt_of(app).set_value("the green cat").run()
     assert not any(button.proto.label.startswith("Save the document") for button in app.get("download_button"))
+
+
+def test_what_a_page_leaves_out_is_in_place_on_the_next(offered: list[str]) -> None:
+    app = open_page("pages/4_Attention.py", off="1", layer="1")
+    assert app.query_params["off"] == "1"
+    links = [link.proto for link in app.get("page_link")]
+    assert links
+    assert all("off=" not in link.query_string and "layer=1" in link.query_string for link in links)

@@ -35,7 +35,7 @@ def test_the_run_in_which_the_answer_moves_furthest_is_one_click_away(offered: l
     button.click().run()
     assert not app.exception
     assert app.query_params.get("layer", "0") == layer
-    assert f"Selected: token {place} of" in shown(app)
+    assert f"Selected: token {place}, counted from 0, of" in shown(app)
     assert f"recovered **{number}**" in said(app)
 
 

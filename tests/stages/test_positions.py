@@ -47,7 +47,8 @@ def test_sensitivity_is_the_distance_to_the_pattern_without_rotation(cap: gv.Cap
 class MadeUp:
     """What stands in for a capture: queries and keys, before and after."""
 
-    def __init__(self, values: Attention):
+    def __init__(self, model: gv.Model, values: Attention):
+        self.model = model
         self.values = values
 
     def attention(self, layer: int) -> Attention:
@@ -63,7 +64,7 @@ def test_of_made_up_patterns_one_is_position_free_and_one_positional(cap: gv.Cap
     q = nothing.clone()
     q[1, :, 0], k[1, 0, 0] = large, 1.0  # unturned, it reads the first token alone
     values = replace(cap.attention(0), q=q, k=k, rot_q=rot_q, rot_k=rot_k, rule=AttentionRule(scale=1.0))
-    sensitivity = positions.position_sensitivity(MadeUp(values), 0)  # type: ignore[arg-type]
+    sensitivity = positions.position_sensitivity(MadeUp(cap.model, values), 0)  # type: ignore[arg-type]
     np.testing.assert_allclose(sensitivity, [0, 1], atol=1e-6)
 
 

@@ -1,8 +1,18 @@
 """What all stages share."""
 
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
 import pytest
 
+import gemma_viz as gv
 from gemma_viz import stages
+from gemma_viz.stages import attention, head_output, heads, mask, mlp, neuron, residual, rope
 
 
 @pytest.mark.parametrize(
@@ -11,3 +21,65 @@ from gemma_viz import stages
 )
 def test_a_window_is_moved_inwards_at_both_ends(position: int, n: int, width: int, shown: range) -> None:
     assert stages.around(position, n, width) == shown
+
+
+OF_A_RUN = ("cap", "left", "baseline", "model")
+
+
+def stage_functions() -> Iterator[Callable[..., Any]]:
+    """All that look at a run, or a model, at a place in it."""
+    for module in pkgutil.iter_modules(stages.__path__):
+        for function in vars(importlib.import_module(f"gemma_viz.stages.{module.name}")).values():
+            if inspect.isfunction(function) and function.__module__ == f"gemma_viz.stages.{module.name}":
+                first, *others = [*inspect.signature(function).parameters, ""]
+                if first in OF_A_RUN and set(others) & stages.PLACES.keys() and function.__name__[0] != "_":
+                    yield function
+
+
+@pytest.mark.parametrize("function", stage_functions(), ids=lambda function: function.__name__)
+def test_every_stage_function_has_its_places_checked(function: Callable[..., Any]) -> None:
+    assert hasattr(function, "__wrapped__"), "it lacks @counted"
+
+
+AT_PLACES: dict[Callable[..., Any], dict[str, int]] = {
+    attention.head: {"layer": 1, "head": 2, "position": 3},
+    attention.query: {"layer": 1, "head": 2, "position": 3},
+    attention.arcs: {"layer": 1, "position": 3},
+    heads.layer_heads: {"layer": 1},
+    head_output.direct_effect: {"layer": 1, "head": 2, "position": 3},
+    mask.all_scores: {"layer": 1, "head": 2, "position": 3},
+    mlp.neurons: {"layer": 1, "position": 3},
+    neuron.activations: {"layer": 1, "neuron": 7},
+    neuron.writes: {"layer": 1, "neuron": 7, "position": 3},
+    residual.stream_scales: {"position": 3},
+    rope.rotation: {"layer": 1, "head": 2, "pair": 5},
+    rope.vectors: {"layer": 1, "head": 2, "position": 3},
+    rope.contributions: {"layer": 1, "head": 2, "query": 3, "key": 1},
+}
+
+
+@pytest.mark.parametrize("function", AT_PLACES, ids=lambda function: function.__name__)
+def test_places_count_from_the_end_too_and_others_are_index_errors(
+    tiny_models: dict[str, gv.Model], function: Callable[..., Any]
+) -> None:
+    cap, places = tiny_models["gemma3"].capture("the red cat"), AT_PLACES[function]
+    sizes = {"layer": 4, "head": 6, "neuron": 80, "pair": 8, "position": len(cap), "query": len(cap), "key": len(cap)}
+    from_the_end = {name: place - sizes[name] for name, place in places.items()}
+    assert_same(function(cap, **places), function(cap, *from_the_end.values()))
+    for name in places:
+        what = stages.PLACES[name][0]
+        for outside in (sizes[name], -sizes[name] - 1):
+            with pytest.raises(IndexError, match=f"no {what} {outside}: the {what}s are 0 to {sizes[name] - 1}"):
+                function(cap, **(places | {name: outside}))
+        with pytest.raises(TypeError):
+            function(cap, **(places | {name: 1.0}))
+
+
+def assert_same(one: Any, other: Any) -> None:
+    if isinstance(one, np.ndarray):
+        np.testing.assert_array_equal(one, other)
+    elif hasattr(one, "__dataclass_fields__"):
+        for field in fields(one):
+            assert_same(getattr(one, field.name), getattr(other, field.name))
+    else:
+        assert one == other

@@ -11,7 +11,7 @@ def _scale(spec: ModelSpec) -> Preset:
         "Embedding",
         "Why are embedding rows multiplied by √d_model?",
         f"A token's row is multiplied by √{spec.d_model:,} = {size(spec.embedding_scale)} before it enters the "
-        "stream, so that it is not small beside what the layers will add to it.",
+        "stream, so that it is larger beside what the layers will add to it.",
         "What if the rows enter the stream as they are stored?",
         {"off": ("no rescaling of the embedding", Edits(embedding_scale=False))},
         {
