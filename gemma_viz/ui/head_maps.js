@@ -1,4 +1,4 @@
-// Small attention maps as a listbox; listbox.js stands before this.
+// Small attention maps as a listbox; touch.js and listbox.js stand before this.
 
 const PATIENCE_MS = 1500; // how long the person's choice outranks what an older run of the page says
 
@@ -12,7 +12,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     grid.choice = null;
   }
   const rowLength = (options) => grid.columns || perRow(options);
-  listenToOptions(grid, ".map", (option) => choose(grid, option), rowLength);
+  listenToOptions(grid, ".map", (option, event) => firstTap(grid, event, option) || choose(grid, option), rowLength);
   const own = grid.choice;
   if (own && own.at !== data.chosen && performance.now() < own.until) return;
   grid.choice = null;

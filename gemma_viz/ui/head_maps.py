@@ -17,8 +17,8 @@ _HERE = Path(__file__).parent
 _mount = st.components.v2.component(
     "gemma_viz_head_maps",
     html='<div class="maps" role="listbox" aria-label="Attention heads"></div>',
-    css=(_HERE / "head_maps.css").read_text(encoding="utf-8"),
-    js="".join((_HERE / name).read_text(encoding="utf-8") for name in ("listbox.js", "head_maps.js")),
+    css="".join((_HERE / name).read_text(encoding="utf-8") for name in ("touch.css", "head_maps.css")),
+    js="".join((_HERE / name).read_text(encoding="utf-8") for name in ("touch.js", "listbox.js", "head_maps.js")),
 )
 
 
