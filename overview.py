@@ -73,6 +73,13 @@ with right:
         f"{words.percent(top.probabilities[0])}."
     )
     panels.chart(draw.next_tokens(labels, top.probabilities, top.logits), key="next")
+    page.view.page_link(
+        "pages/7_Output.py",
+        "Which heads and MLPs made this prediction",
+        {"output": "parts"},
+        icon=":material/arrow_forward:",
+        icon_position="right",
+    )
     st.markdown(
         "␣ stands for a space and ⏎ for a line break. Most of the walk is about the token you select above: choose "
         "another one and see what the model expects after it."

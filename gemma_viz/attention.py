@@ -115,6 +115,16 @@ def seen_keys(queries: range, n_keys: int, rule: AttentionRule) -> range:
     return range(max(0, queries.start - rule.window + 1) if rule.window else 0, queries.stop)
 
 
+def seen_cells(rule: AttentionRule, n_positions: int, cell: int) -> Tensor:
+    """bool [row, column], cells of some tokens a side: whether a query of the row may look at a key of the column."""
+    first = torch.arange(0, n_positions, cell)
+    if not rule.causal:
+        return torch.ones(len(first), len(first), dtype=torch.bool)
+    last = (first + cell).clamp_max(n_positions) - 1
+    nearest = first[:, None] - last  # [row, column], the least that a key stands back
+    return (first <= last[:, None]) & (nearest < (rule.window or n_positions))
+
+
 def hidden_keys(queries: range, keys: range, rule: AttentionRule, device: torch.device) -> Tensor:
     """bool [query, key]: True where the key is later than the query, or outside its window.
 

@@ -50,7 +50,8 @@ def the_stream() -> None:
     scale = values.stream_rms[:, page.position]
     st.markdown(
         f"The stream of {words.code(page.label)} starts with an RMS (root of the mean square of its {spec.d_model:,} "
-        f"numbers) of {words.size(scale[0])} and leaves the last layer with {words.size(scale[-1])}."
+        f"numbers) of {words.size(scale[0])} and leaves the last layer with {words.size(scale[-1])}. "
+        + words.where_it_falls(scale[::2])
         + (
             " Here the updates are normalised too, before they are added: Gemma 2 and 3 do so, Gemma 1 normalises "
             "only what a sublayer reads."

@@ -73,11 +73,12 @@ def all_heads(page: Page, layer: int, chosen: int) -> None:
         st.markdown(
             words_attention.heads_shown(len(places), len(layers) * page.run.model.spec.n_heads, SORTED_BY[order])
         )
-        head_maps(layers, places, (layer, chosen), pick, key="head_maps")
+        head_maps(layers, page.run.rules, places, (layer, chosen), pick, key="head_maps")
         st.caption(
             "In each map a row is a query and a column a key. Choose a map to see it large. "
-            + ("Layers go down, heads across." if order == "model" else "A name such as 5.3 is layer 5, head 3.")
+            + ("Layers go down, heads across." if order == "model" else "L5 H3 is layer 5, head 3.")
         )
+        st.markdown(words_attention.resting(layers, page.run.rules, page.labels[0]))
     with large:
         _pattern(page, layer, chosen)
     with st.expander("What the measures mean"):
@@ -86,7 +87,9 @@ def all_heads(page: Page, layer: int, chosen: int) -> None:
             "lies there. **Induction**: the weight on the token that came after an earlier occurrence of the same "
             "token, over the tokens that have occurred before; there are none in a prompt that repeats nothing. "
             "**Tokens read**: how many tokens a head would read that spreads itself evenly (exp of the entropy of the "
-            "weights); flat heads read many, spiky ones one. **Distance**: how far back the weight lies, in tokens."
+            "weights); flat heads read many, spiky ones one. **Distance**: how far back a head looks, in tokens: the "
+            "mean of the distances to the tokens it reads, each counted by its weight. The token itself stands 0 back, "
+            "the one before it 1."
         )
     if view.toggle("rank", "Show the measures of all heads as a table"):
         _measures(layers)
@@ -110,19 +113,18 @@ def _measures(layers: list) -> None:
 
 def _pattern(page: Page, layer: int, chosen: int) -> None:
     values = live.values(head, page.run, layer, chosen, page.position)
-    reach = (
-        f"the last {values.window:,} tokens, itself included" if values.window else "itself and all tokens before it"
-    )
     st.markdown(
-        f"**Layer {layer}, head {chosen}.** A query of this layer sees {reach}. A row of the map is one token's "
-        "attention, and sums to 1. Empty is what it may not see. Drag over the map to zoom, double-click to go back."
+        f"**Layer {layer}, head {chosen}.** A query of this layer sees {words_attention.sees(values.rule)}. A row of "
+        "the map is one token's attention, and sums to 1. Empty is what it may not see. Drag over the map to zoom, "
+        "double-click to go back."
     )
     if values.whole is not None:
         panels.chart(draw.whole_pattern(values, page.position), key="whole_pattern")
     panels.chart(draw.pattern(values, page.labels, page.position), key="pattern")
-    profile = live.values(layer_heads, page.run, layer).measures.profile[chosen]
     if len(page.run) > 1:
-        panels.chart(draw.profile(profile, f"layer {layer}, head {chosen}"), key="profile")
+        measured = live.values(layer_heads, page.run, layer).measures
+        panels.chart(draw.profile(measured.profile[chosen], f"layer {layer}, head {chosen}"), key="profile")
+        st.caption(words_attention.how_far_back(float(measured.distance[chosen]), values.rule))
 
 
 def one_query(page: Page, layer: int, chosen: int) -> None:
@@ -130,8 +132,9 @@ def one_query(page: Page, layer: int, chosen: int) -> None:
     spec = page.run.model.spec
     values = live.values(query, page.run, layer, chosen, page.position)
     st.markdown(
-        "Every token looks back over the text. Hover a token, or go to one with Tab and the arrow keys, to see its "
-        "lines; hover one on the right to see who reads it. A click or Enter selects it for the whole page."
+        "Each token has lines to those that it reads, the stronger the more it reads of them. Hover a token, or go to "
+        "one with Tab and the arrow keys, to see its lines; hover one on the right to see who reads it. A click or "
+        "Enter selects it for the whole page."
     )
     attention_arcs(
         live.values(arcs, page.run, layer, page.position),
@@ -144,7 +147,8 @@ def one_query(page: Page, layer: int, chosen: int) -> None:
     )
     st.header("From the query to what is read")
     strongest = int(values.strongest[0])
-    key = page.view.integer("key", "Key token to follow", 0, page.position, default=strongest)
+    last = page.position if values.rule.causal else len(page.run) - 1
+    key = page.view.integer("key", "Key token to follow", 0, last, default=strongest)
     st.markdown(words_attention.score_in_numbers(values, page.labels, page.position, key, spec))
     left, right = st.columns(2, gap="large")
     with left:
@@ -263,6 +267,8 @@ def the_mask(page: Page, layer: int, chosen: int) -> None:
         length = max(len(page.run), 2 * max((window or 0 for window in windows), default=0))
         for width in sorted(windows, key=lambda window: window or length):
             panels.chart(draw_mask.shape(mask_shape(width, length)), key=f"mask_{width}")
+    if not any(rule.causal for rule in rules):
+        return  # there is no run with the mask to compare with
     st.header("Does a later token change an earlier one?")
     asked = page.view.text("instead", f"Put this word in place of token {page.position}", "dance").strip()
     try:
@@ -296,7 +302,9 @@ def the_mask(page: Page, layer: int, chosen: int) -> None:
 page = start_page(
     "Attention",
     f"The only step in which tokens learn of each other. Every {term('head')} lets each token look back over the "
-    "text, weigh what it finds, and copy a mixture of it into its own stream.",
+    "text, weigh what it finds, and copy a mixture of it into its own stream. For this each token has three vectors in "
+    f"each head: a {term('query')}, which asks for something, a {term('key')}, which says what the token offers, and a "
+    f"{term('value')}, which is what it hands on. The better a query matches a key, the more of that value is read.",
 )
 left, right = st.columns(2, gap="large")
 with left:

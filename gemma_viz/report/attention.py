@@ -54,7 +54,8 @@ def _head(subject: Subject, layer: int, number: int) -> list[Block]:
         Text(_chosen(subject, layer, number)),
         Charts(
             [draw.pattern(head(cap, layer, number, position), labels, position)],
-            "A row is one token's attention and sums to 1; empty is what it may not see.",
+            f"A query of this layer sees {words_attention.sees(cap.rule(layer))}. A row is one token's attention and "
+            "sums to 1; empty is what it may not see.",
         ),
         Text(words_attention.score_in_numbers(values, labels, position, int(values.strongest[0]), subject.spec)),
         Charts([draw.vectors(values, labels, position), draw.products(values, labels, position)]),

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import max_pool2d
 
-from gemma_viz.attention import AttentionRule
+from gemma_viz.attention import AttentionRule, seen_cells
 from gemma_viz.capture import Capture
 from gemma_viz.inside import Attention
 from gemma_viz.stages import Check, Floats, around, check, counted, to_numpy
@@ -31,7 +31,7 @@ class Head:
     whole: float32 [cell, cell], the largest weight in each cell of the whole prompt; None where `pattern` is all
     cell: int, tokens a side of such a cell
     kv_head: int, the key/value head this query head reads
-    window: int or None, tokens a query of this layer sees, itself included
+    rule: AttentionRule, of this layer: what a query may see
     """
 
     shown: range
@@ -39,7 +39,7 @@ class Head:
     whole: Floats | None
     cell: int
     kv_head: int
-    window: int | None
+    rule: AttentionRule
 
 
 @dataclass(frozen=True)
@@ -96,19 +96,22 @@ def head(cap: Capture, layer: int, head: int, position: int) -> Head:
         whole=_pooled(values, head, cell) if len(shown) < len(cap) else None,
         cell=cell,
         kv_head=head // cap.model.spec.group_size,
-        window=values.rule.window,
+        rule=values.rule,
     )
 
 
 def _pooled(values: Attention, head: int, cell: int) -> Floats:
-    """A head's whole pattern, the largest weight of each cell, a row of cells at a time: [cell, cell]."""
+    """A head's whole pattern, the largest weight of each cell, a row of cells at a time: [cell, cell].
+
+    NaN where nothing may be seen.
+    """
     n = values.rot_q.shape[1]
     rows = []
     for top in range(0, n, cell):
         band = values.scores_of(slice(head, head + 1), slice(top, top + cell)).softmax(-1)  # [1, query, key]
         rows.append(max_pool2d(band, (band.shape[1], cell), ceil_mode=True)[0, 0])
     pooled = torch.stack(rows)
-    return to_numpy(pooled.masked_fill(torch.ones_like(pooled).triu(1).bool(), torch.nan))
+    return to_numpy(pooled.masked_fill(~seen_cells(values.rule, n, cell), torch.nan))
 
 
 @counted

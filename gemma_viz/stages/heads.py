@@ -27,7 +27,7 @@ class HeadMeasures:
 
     previous, first, itself: attention weight on the token before, on the first token of the text, on the token itself
     tokens_read: exp of the entropy of the weights: how many tokens a head that spread itself evenly would read
-    distance: tokens, how far back the weight lies
+    distance: tokens, how far back the weight lies; a token that stands further on counts as negative
     induction: weight on the tokens that came after earlier occurrences of the same token, over the tokens that have
         occurred before; NaN where none has
     profile: float32 [head, distance], weight on the token so many tokens back, over the tokens that have one
@@ -126,7 +126,7 @@ def measures(pattern: Iterator[Band], ids: Tensor) -> HeadMeasures:
     for queries, left, band in pattern:
         query = torch.arange(queries.start, queries.stop, device=device)[:, None]
         key = torch.arange(left, left + band.shape[-1], device=device)
-        distance, counted = query - key, query > 0  # the first token can only read itself
+        distance, counted = query - key, query > 0  # under the mask the first token can only read itself
         after_same = (ids[query] == ids[(key - 1).clamp_min(0)]) & (key > 0) & (distance >= 0)
         n_repeated += int(after_same.any(-1).sum())
         tokens_read = (-torch.xlogy(band, band).sum(-1)).exp()  # [head, query]
@@ -140,7 +140,8 @@ def measures(pattern: Iterator[Band], ids: Tensor) -> HeadMeasures:
         )
         if by_distance is None:
             by_distance = torch.zeros(len(band), n, device=device)
-        diagonals = _diagonals(band * counted)
+        back = queries.stop - left  # without a mask there are keys after the last query
+        diagonals = _diagonals((band * counted)[..., :back])
         by_distance[:, : diagonals.shape[1]] += diagonals
     assert isinstance(sums, Tensor)
     assert by_distance is not None

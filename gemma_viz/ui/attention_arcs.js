@@ -1,5 +1,5 @@
 // Attention as lines between two columns of the same tokens. Only what can be seen is drawn, so that 512 tokens stay
-// fast. Token texts come from visitors: they are only ever set as textContent.
+// fast. touch.js stands before this. Token texts come from visitors: they are only ever set as textContent.
 
 const FAINTEST = 0.02; // weights below are not drawn
 const READ_OUT = 4; // tokens named in the line below, per head
@@ -77,12 +77,16 @@ function listen(root, state) {
       const row = event.target.closest(".token")?.dataset.row;
       if (row !== undefined) look({ side, row: Number(row) });
     });
-  scroll.addEventListener("pointerleave", () => look(null));
+  // A finger that is lifted leaves too; what it has shown stays.
+  scroll.addEventListener("pointerleave", ({ pointerType }) => pointerType === "touch" || look(null));
   scroll.addEventListener("scroll", () => render(root, state));
   new ResizeObserver(() => render(root, state)).observe(scroll);
-  queries.addEventListener("click", (event) => {
-    const row = event.target.closest(".token")?.dataset.row;
-    if (row !== undefined) choose(root, state, Number(row));
+  scroll.addEventListener("click", (event) => {
+    const token = event.target.closest(".token");
+    if (!token) return;
+    const row = Number(token.dataset.row);
+    if (token.parentElement !== queries) return look({ side: "keys", row }); // the last one's focus has gone only now
+    if (!firstTap(root, event, token)) choose(root, state, row);
   });
   queries.addEventListener("focusin", (event) => look({ side: "queries", row: Number(event.target.dataset.row) }));
   queries.addEventListener("focusout", () => look(null));

@@ -29,8 +29,8 @@ _mount = st.components.v2.component(
       <p class="said" aria-live="polite"></p>
     </div>
     """,
-    css=(_HERE / "attention_arcs.css").read_text(encoding="utf-8"),
-    js=(_HERE / "attention_arcs.js").read_text(encoding="utf-8"),
+    css="".join((_HERE / name).read_text(encoding="utf-8") for name in ("touch.css", "attention_arcs.css")),
+    js="".join((_HERE / name).read_text(encoding="utf-8") for name in ("touch.js", "attention_arcs.js")),
 )
 
 

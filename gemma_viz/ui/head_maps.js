@@ -1,26 +1,27 @@
-// Small attention maps as a listbox; listbox.js stands before this.
+// Small attention maps as a listbox; touch.js and listbox.js stand before this.
 
 const PATIENCE_MS = 1500; // how long the person's choice outranks what an older run of the page says
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const grid = parentElement.querySelector(".maps");
   grid.send = (at) => setTriggerValue("picked", at);
-  const shown = JSON.stringify([data.maps, data.heads]);
+  const shown = JSON.stringify([data.maps, data.seen, data.heads]);
   if (grid.shown !== shown) {
     grid.shown = shown;
     draw(grid, data);
     grid.choice = null;
   }
   const rowLength = (options) => grid.columns || perRow(options);
-  listenToOptions(grid, ".map", (option) => choose(grid, option), rowLength);
+  listenToOptions(grid, ".map", (option, event) => firstTap(grid, event, option) || choose(grid, option), rowLength);
   const own = grid.choice;
   if (own && own.at !== data.chosen && performance.now() < own.until) return;
   grid.choice = null;
   markChosen(grid, grid.querySelector(`[data-at="${data.chosen}"]`), grid.querySelector(".map"));
 }
 
-function draw(grid, { side, maps, heads, columns, palette }) {
-  const cells = Uint8Array.from(atob(maps), (c) => c.charCodeAt(0));
+function draw(grid, { side, maps, seen, heads, columns, palette }) {
+  const [cells, open] = [maps, seen].map((text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)));
+  const grids = (all, at) => all.subarray(at * side * side, (at + 1) * side * side);
   const colours = shades(palette);
   grid.columns = columns;
   grid.classList.toggle("ordered", columns === 0);
@@ -32,8 +33,8 @@ function draw(grid, { side, maps, heads, columns, palette }) {
   }
   heads.forEach((head, at) => {
     if (columns && head.head === 0) parts.push(label("row", head.layer));
-    const map = cells.subarray(at * side * side, (at + 1) * side * side);
-    parts.push(option(head, at, picture(map, side, colours), columns === 0));
+    const map = picture(grids(cells, at), grids(open, head.seen), side, colours);
+    parts.push(option(head, at, map, columns === 0));
   });
   grid.replaceChildren(...parts);
 }
@@ -69,17 +70,13 @@ function shades(palette) {
   });
 }
 
-function picture(map, side, colours) {
+// What no token of a row may look at stays empty.
+function picture(map, seen, side, colours) {
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = side;
   const context = canvas.getContext("2d");
   const image = context.createImageData(side, side);
-  for (let row = 0; row < side; row++)
-    for (let column = 0; column <= row; column++) { // a token may not look at later ones: the rest stays empty
-      const at = row * side + column;
-      image.data.set(colours[map[at]], at * 4);
-      image.data[at * 4 + 3] = 255;
-    }
+  map.forEach((weight, at) => image.data.set([...colours[weight], seen[at] ? 255 : 0], at * 4));
   context.putImageData(image, 0, 0);
   return canvas;
 }

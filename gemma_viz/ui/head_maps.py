@@ -8,21 +8,23 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
+from gemma_viz.attention import AttentionRule, seen_cells
 from gemma_viz.figures.style import SEQUENTIAL
-from gemma_viz.stages.heads import HeadPlace, LayerHeads
+from gemma_viz.stages.heads import HeadPlace, LayerHeads, cell_size
 
 _HERE = Path(__file__).parent
 
 _mount = st.components.v2.component(
     "gemma_viz_head_maps",
     html='<div class="maps" role="listbox" aria-label="Attention heads"></div>',
-    css=(_HERE / "head_maps.css").read_text(encoding="utf-8"),
-    js="".join((_HERE / name).read_text(encoding="utf-8") for name in ("listbox.js", "head_maps.js")),
+    css="".join((_HERE / name).read_text(encoding="utf-8") for name in ("touch.css", "head_maps.css")),
+    js="".join((_HERE / name).read_text(encoding="utf-8") for name in ("touch.js", "listbox.js", "head_maps.js")),
 )
 
 
 def head_maps(
     layers: Sequence[LayerHeads],
+    rules: Sequence[AttentionRule],
     places: Sequence[HeadPlace],
     chosen: tuple[int, int],
     pick: Callable[[int, int], None],
@@ -31,6 +33,7 @@ def head_maps(
     """Draw the heads at `places`, in that order; `pick` is called with layer and head of the one that is chosen.
 
     In the model's own order the layers are the rows; in the order of a measure each map has its number beneath it.
+    rules: of the layers; what they hide stays empty
     """
 
     def picked() -> None:
@@ -39,13 +42,17 @@ def head_maps(
         if isinstance(at, int) and 0 <= at < len(places):
             pick(places[at].layer, places[at].head)
 
+    n_positions = layers[0].measures.profile.shape[1]
+    kinds = list(dict.fromkeys(rules))
+    seen = [seen_cells(rule, n_positions, cell_size(n_positions)).numpy() for rule in kinds]
     maps = [layers[place.layer].maps[place.head] for place in places]
     _mount(
         key=key,
         data={
             "side": layers[0].maps.shape[-1],
             "maps": b64encode(np.stack(maps).tobytes()).decode() if maps else "",
-            "heads": [_described(layers, place) for place in places],
+            "seen": b64encode(np.stack(seen).tobytes()).decode(),
+            "heads": [_described(layers, place) | {"seen": kinds.index(rules[place.layer])} for place in places],
             "columns": len(layers[0].maps) if places and math.isnan(places[0].measure) else 0,
             "chosen": next((i for i, place in enumerate(places) if (place.layer, place.head) == chosen), None),
             "palette": SEQUENTIAL,

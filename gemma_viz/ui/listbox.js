@@ -14,7 +14,7 @@ function listenToOptions(list, selector, choose, rowLength = () => 1) {
   list.listening = true;
   list.addEventListener("click", (event) => {
     const option = event.target.closest(selector);
-    if (option) choose(option);
+    if (option) choose(option, event);
   });
   list.addEventListener("keydown", (event) => {
     const option = event.target.closest(selector);

@@ -1,5 +1,5 @@
-// The pass as a picture that plays; listbox.js stands before this. Rows: the text, the embedding, an attention and an
-// MLP for each layer, the final norm, the output. Columns: as many of the tokens as there is room for.
+// The pass as a picture that plays; touch.js and listbox.js stand before this. Rows: the text, the embedding, an
+// attention and an MLP for each layer, the final norm, the output. Columns: as many of the tokens as there is room for.
 // Texts come from visitors: they are only ever set as textContent.
 
 const ROW = { text: 42, embedding: 24, layer: 14, manyLayers: 10, norm: 24, output: 50 }; // heights in pixels
@@ -7,8 +7,8 @@ const MANY_LAYERS = 30;
 const NARROWEST = 56; // pixels of a column, so that most words can be read
 const WIDE = 620; // pixels of the board from which on there is room for what a stream is read out as on the way
 const STEM = { thin: 1.5, thick: 15 }; // pixels
-const STEP_MS = 550;
-const SAY_MS = 2500; // at most so often is what happens read out while it plays
+const READING_MS = { least: 2500, perCharacter: 20 }; // how long a row's sentence stays while it plays
+const SAY_MS = 8000; // at most so often is what happens read out meanwhile, which takes longer
 const READ = 3; // tokens, of those that attention reads, in the data
 const FAINTEST = 0.02; // weights below are not drawn
 const SVG = "http://www.w3.org/2000/svg";
@@ -275,7 +275,8 @@ function tick(root, state) {
   if (!state.playing || !root.isConnected) return;
   if (state.front === lastRow(state)) return play(root, state, false);
   go(root, state, state.front + 1);
-  state.timer = setTimeout(() => tick(root, state), STEP_MS);
+  const reading = READING_MS.perCharacter * state.said[state.front].length;
+  state.timer = setTimeout(() => tick(root, state), Math.max(READING_MS.least, reading));
 }
 
 function listen(root, state) {
@@ -307,7 +308,9 @@ function listen(root, state) {
     show(root, state);
   };
   for (const begins of ["pointerover", "focusin"]) board.addEventListener(begins, (event) => look(event.target));
-  board.addEventListener("pointerleave", () => look(board.querySelector(".cell:focus-visible")));
+  // A finger that is lifted leaves too; what it has shown stays.
+  const leave = ({ pointerType }) => pointerType === "touch" || look(board.querySelector(".cell:focus-visible"));
+  board.addEventListener("pointerleave", leave);
   board.addEventListener("focusout", () => look(null));
   new ResizeObserver(() => layOut(root, state)).observe(board);
 }
@@ -316,6 +319,7 @@ function choose(root, state, event) {
   const chosen = event.target.closest(".cell");
   if (!chosen || event.ctrlKey || event.metaKey || event.shiftKey) return; // those open the link elsewhere
   event.preventDefault();
+  if (firstTap(root, event, chosen)) return play(root, state, false);
   const { kind, row, column } = chosen.dataset;
   const position = positionFor(state, Number(column));
   if (chosen.tagName === "BUTTON") return root.send("picked", position);

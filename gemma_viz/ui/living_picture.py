@@ -29,7 +29,7 @@ PAGES = {
     "output": "pages/7_Output.py",
 }
 
-SCRIPTS = ("listbox.js", "living_picture.js", "living_picture_words.js", "living_picture_lines.js")
+SCRIPTS = ("touch.js", "listbox.js", "living_picture.js", "living_picture_words.js", "living_picture_lines.js")
 
 _mount = st.components.v2.component(
     "gemma_viz_living_picture",
@@ -53,7 +53,7 @@ _mount = st.components.v2.component(
       </div>
     </div>
     """,
-    css=(_HERE / "living_picture.css").read_text(encoding="utf-8"),
+    css="".join((_HERE / name).read_text(encoding="utf-8") for name in ("touch.css", "living_picture.css")),
     js="".join((_HERE / name).read_text(encoding="utf-8") for name in SCRIPTS),
 )
 

@@ -11,7 +11,7 @@ from gemma_viz.edits import UNCHANGED
 from gemma_viz.notice import notice
 from gemma_viz.service import log
 from gemma_viz.service.settings import settings
-from gemma_viz.ui import change, live, visitor
+from gemma_viz.ui import change, live, visitor, words
 from gemma_viz.ui.copy_link import copy_link
 from gemma_viz.ui.token_strip import token_strip
 from gemma_viz.ui.view import View
@@ -138,6 +138,12 @@ def start_page(title: str, summary: str, shows_change: bool = True) -> Page:
     change.banner(view, run)
     page = Page(title, view, run, view.whole_number("token", 0, len(run) - 1, default=len(run) - 1))
     _strip(page)
+    if not prompt:
+        st.info(
+            f"The prompt is empty, so only {words.code(page.label)} is there, the token that begins every text. Shown "
+            "is what the model makes of it alone, and what it expects a text to begin with.",
+            icon=":material/info:",
+        )
     return page
 
 
@@ -145,6 +151,8 @@ def end_page(page: Page) -> None:
     """Draw what every page ends with."""
     model = page.run.model
     st.divider()
+    with st.container(horizontal=True, horizontal_alignment="distribute", key="way_on"):
+        _way_on(page.view, page.title)
     terms = terms_of(page.title)
     if terms:
         st.caption("Terms of this page, in the glossary: " + " · ".join(map(term, terms)))
@@ -194,20 +202,19 @@ def _take_text(view: View, text: str) -> None:
 
 def _steps(view: View, title: str, model: str) -> None:
     """Links to the stage before and the stage after, and to this view."""
-    titles, files = list(PAGES.values()), list(PAGES)
-    here = titles.index(title)
     with st.container(horizontal=True, vertical_alignment="center", key="way"):
-        if here > 0:
-            view.page_link(files[here - 1], titles[here - 1], _switched_back(view), icon=":material/arrow_back:")
-        if here < len(files) - 1:
-            view.page_link(
-                files[here + 1],
-                titles[here + 1],
-                _switched_back(view),
-                icon=":material/arrow_forward:",
-                icon_position="right",
-            )
+        _way_on(view, title)
         copy_link(view, model, key="copy_link")
+
+
+def _way_on(view: View, title: str) -> None:
+    """Links to the stage before and the stage after; from the last one to where the model can be changed."""
+    titles, files, changes = list(PAGES.values()), list(PAGES), _switched_back(view)
+    here = titles.index(title)
+    if here > 0:
+        view.page_link(files[here - 1], titles[here - 1], changes, icon=":material/arrow_back:")
+    onward = files[here + 1] if here < len(files) - 1 else "pages/9_Experiments.py"
+    view.page_link(onward, PAGES[onward], changes, icon=":material/arrow_forward:", icon_position="right")
 
 
 def _strip(page: Page) -> None:

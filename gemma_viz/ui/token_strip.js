@@ -1,4 +1,5 @@
-// The tokens of the prompt as a listbox: one tab stop, arrow keys, Home and End move and choose.
+// The tokens of the prompt as a listbox: one tab stop, arrow keys, Home and End move and choose. touch.js stands before
+// this.
 // Token texts come from visitors: they are only ever set as textContent.
 
 const DEBOUNCE_MS = 150; // holding an arrow key asks the server for the last token only
@@ -46,11 +47,11 @@ function listen(strip) {
   strip.listening = true;
   strip.addEventListener("click", (event) => {
     const option = event.target.closest(".chip");
-    if (option) choose(strip, Number(option.dataset.position), 0);
+    if (option && !firstTap(strip, event, option)) choose(strip, Number(option.dataset.position), 0);
   });
   strip.addEventListener("keydown", (event) => {
     const here = Number(strip.querySelector("[aria-selected=true]")?.dataset.position ?? 0);
-    const last = strip.children.length - 1;
+    const last = strip.querySelectorAll(".chip").length - 1;
     const target = { ArrowRight: here + 1, ArrowDown: here + 1, ArrowLeft: here - 1, ArrowUp: here - 1, Home: 0, End: last };
     if (!(event.key in target)) return;
     event.preventDefault();

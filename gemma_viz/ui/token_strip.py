@@ -13,8 +13,8 @@ _HERE = Path(__file__).parent
 _mount = st.components.v2.component(
     "gemma_viz_token_strip",
     html='<div class="strip" role="listbox" aria-label="Tokens of the prompt" aria-orientation="horizontal"></div>',
-    css=(_HERE / "token_strip.css").read_text(encoding="utf-8"),
-    js=(_HERE / "token_strip.js").read_text(encoding="utf-8"),
+    css="".join((_HERE / name).read_text(encoding="utf-8") for name in ("touch.css", "token_strip.css")),
+    js="".join((_HERE / name).read_text(encoding="utf-8") for name in ("touch.js", "token_strip.js")),
 )
 
 

@@ -88,6 +88,32 @@ def groups_compared(within: float, between: float) -> str:
     )
 
 
+def where_it_falls(scale: NDArray[np.float32]) -> str:
+    """Which layers make a stream smaller.
+
+    scale: [n_layers + 1], its RMS before the first layer and after each
+    """
+    if not np.isfinite(scale).all():
+        return "On its way it runs out of range."
+    falls = [str(layer) for layer in np.flatnonzero(np.diff(scale) < 0)]
+    if not falls:
+        return "No layer makes it smaller."
+    if len(falls) == len(scale) - 1:
+        return "Every layer makes it smaller."
+    return f"It falls in {named('layer', falls)}, and in no other."
+
+
+def named(what: str, names: Sequence[str]) -> str:
+    """Some things by name; the empty text for none.
+
+    >>> named("layer", ["3", "7", "8"])
+    'layers 3, 7 and 8'
+    """
+    if len(names) < 2:
+        return f"{what} {names[0]}" if names else ""
+    return f"{what}s {', '.join(names[:-1])} and {names[-1]}"
+
+
 def first_token(stream_rms: NDArray[np.float32], label: str) -> str:
     """Whether the first token's stream stands out, in Markdown. stream_rms: [depth, position]."""
     if stream_rms.shape[1] < 3:

@@ -9,8 +9,11 @@ from gemma_viz.attention import AttentionRule
 from gemma_viz.spec import ModelSpec
 from gemma_viz.stages.attention import Query
 from gemma_viz.stages.head_output import HeadOutputs
+from gemma_viz.stages.heads import LayerHeads
 from gemma_viz.stages.mask import LaterToken, Unmasked
 from gemma_viz.ui.words import code, percent, size
+
+SINK = 1.5  # times an even share of the weight, from which on the first token is called one
 
 
 def heads_shown(n_shown: int, n_heads: int, order: str) -> str:
@@ -23,6 +26,56 @@ def heads_shown(n_shown: int, n_heads: int, order: str) -> str:
             "repeats something."
         )
     return f"**{n_shown} of {n_heads} heads** have at least that much, the highest first: {order}."
+
+
+def sees(rule: AttentionRule) -> str:
+    """Which tokens a query may look at: completes "a query sees …"."""
+    if not rule.causal:
+        return "every token of the text, later ones too"
+    if rule.window == 1:
+        return "itself only"
+    return f"the last {rule.window:,} tokens, itself included" if rule.window else "itself and all tokens before it"
+
+
+def resting(layers: Sequence[LayerHeads], rules: Sequence[AttentionRule], first: str) -> str:
+    """Whether the heads rest on the first token of the prompt, in Markdown; nothing where there is no other token.
+
+    first: the first token
+    """
+    n_positions = layers[0].measures.profile.shape[1]
+    share = float(np.mean([layer.measures.first for layer in layers]))
+    if n_positions < 2 or not math.isfinite(share):
+        return ""
+    even = float(np.mean([_even_share_of_first(rule, n_positions) for rule in rules]))
+    found = (
+        f"On this prompt {percent(share)} of the weight lies on the first token, {code(first)} (mean over all heads "
+        f"and the tokens after it). Spread evenly it would be {percent(even)}."
+    )
+    if share < SINK * even:
+        return f"{found} So the first token is no **attention sink** here: heads do not rest on it."
+    return (
+        f"{found} Each row must sum to 1, so a head that finds nothing to read has to leave its weight somewhere. The "
+        "place where heads leave it is called an **attention sink**."
+    )
+
+
+def _even_share_of_first(rule: AttentionRule, n_positions: int) -> float:
+    """The weight on the first token if every later one read all it sees evenly, on average."""
+    queries = np.arange(1, n_positions)
+    if not rule.causal:
+        return 1 / n_positions
+    seen = np.minimum(queries + 1, rule.window or n_positions)
+    return float(((seen > queries) / seen).mean())
+
+
+def how_far_back(distance: float, rule: AttentionRule) -> str:
+    """What the chart of a head's weights by distance shows, and their mean distance in tokens, in Markdown."""
+    ahead = "" if rule.causal else " Tokens further on count as negative, and are not in this picture."
+    return (
+        "A bar is the weight on the token so many tokens back, on average over the tokens that have one. The "
+        "mean distance from a token to those it reads, each counted by its weight, is "
+        f"**{size(distance)} tokens** for this head: 0 is the token itself, 1 the one before.{ahead}"
+    )
 
 
 def score_in_numbers(values: Query, labels: Sequence[str], query: int, key: int, spec: ModelSpec) -> str:
@@ -107,22 +160,20 @@ def mask(rule: AttentionRule, n_positions: int, layer: int) -> str:
     """What the mask of a layer hides on this prompt, in Markdown."""
     window = rule.window
     if not rule.causal:
-        return f"In this changed model no mask hides anything in layer {layer}: every query sees every token."
+        return f"In this changed model no mask hides anything in layer {layer}: a query sees {sees(rule)}."
     hidden = n_positions * (n_positions - 1) // 2
     said = (
         f"Scores are there for all {n_positions**2:,} pairs of tokens. Before the softmax the **causal mask** sets "
         f"those with a later key to −∞, {hidden:,} of them, so that they get a weight of 0."
     )
     if window is None:
-        return f"{said} Layer {layer} is a global one: a query sees every token before it."
+        return f"{said} Layer {layer} is a global one: a query sees {sees(rule)}."
     n_blind = max(0, n_positions - window)  # queries that cannot see the first token any more
     n_outside = n_blind * (n_blind + 1) // 2
     outside = (
-        f"and hides {n_outside:,} more pairs"
-        if n_outside
-        else f"which hides nothing here: the prompt has {n_positions:,} tokens"
+        f"hides {n_outside:,} more pairs" if n_outside else f"hides nothing here: the prompt has {n_positions:,} tokens"
     )
-    return f"{said} Layer {layer} is a local one: it sees the last {window:,} tokens, {outside}."
+    return f"{said} Layer {layer} is a local one: a query sees {sees(rule)}. This window {outside}."
 
 
 def later_token(values: LaterToken, before: str, after: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from gemma_viz.edits import Edits
 from gemma_viz.engine.keys import PatchKey
 from gemma_viz.patching import Patch
-from gemma_viz.ui.words import code, size
+from gemma_viz.ui.words import code, named, size
 
 _OFF = {
     "embedding_scale": "no rescaling of the embedding",
@@ -45,12 +45,12 @@ _CHANGED: dict[str, Callable[[Any], str]] = {
     "rope_shift": lambda shift: f"positions moved by {shift:,}",
     "rope_shuffle": lambda seed: f"positions in a random order (seed {seed})",
     "activation": _ACTIVATIONS.__getitem__,
-    "without_heads": lambda heads: f"without {_named('head', [f'{a}.{b}' for a, b in sorted(heads)])}",
-    "without_neurons": lambda neurons: f"without {_named('neuron', [f'{a}.{b}' for a, b in sorted(neurons)])}",
+    "without_heads": lambda heads: f"without {named('head', [f'{a}.{b}' for a, b in sorted(heads)])}",
+    "without_neurons": lambda neurons: f"without {named('neuron', [f'{a}.{b}' for a, b in sorted(neurons)])}",
     "removal": lambda removal: f"what is left out replaced by its {removal}",
     "weight_bits": lambda bits: f"weights of the layers rounded to {bits} bits",
     "unembedding_seed": lambda seed: f"a random output projection (seed {seed})",
-    "layers": lambda layers: f"in {_named('layer', [str(layer) for layer in sorted(layers)]) or 'no layer'}",
+    "layers": lambda layers: f"in {named('layer', [str(layer) for layer in sorted(layers)]) or 'no layer'}",
 }
 
 
@@ -75,11 +75,4 @@ def _queries(pairs: Sequence[tuple[int, int]]) -> str:
     """head 1 with the queries of head 0; heads 2 and 3 with the queries of head 4."""
     sources = dict.fromkeys(source for _, source in pairs)
     readers = {source: [str(head) for head, its_source in pairs if its_source == source] for source in sources}
-    return "; ".join(f"{_named('head', heads)} with the queries of head {source}" for source, heads in readers.items())
-
-
-def _named(what: str, names: Sequence[str]) -> str:
-    """layer 3; layers 3, 4 and 5."""
-    if len(names) < 2:
-        return f"{what} {names[0]}" if names else ""
-    return f"{what}s {', '.join(names[:-1])} and {names[-1]}"
+    return "; ".join(f"{named('head', heads)} with the queries of head {source}" for source, heads in readers.items())

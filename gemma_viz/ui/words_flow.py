@@ -67,10 +67,9 @@ def _attention(values: Flow, layer: int, at: int, label: str, labels: Sequence[s
         return _out_of_range(layer, "attention")
     if update == 0:
         return f"Layer {layer}, attention adds nothing to {label}."
-    scale = float(values.stream_rms[2 * layer + 1, at])
     return (
         f"Layer {layer}, attention adds an update of {size(update)} times the stream’s size to {label}"
-        f"{_read(values, layer, at, labels)}. The stream’s RMS is {size(scale)} now."
+        f"{_read(values, layer, at, labels)}. {_size_now(values, 2 * layer + 1, at)}"
     )
 
 
@@ -89,13 +88,18 @@ def _mlp(values: Flow, layer: int, at: int, label: str, guess: tuple[str, float]
         return _out_of_range(layer, "MLP")
     if update == 0:
         return f"Layer {layer}, MLP adds nothing to {label}."
-    before, after = (float(values.stream_rms[2 * layer + i, at]) for i in (1, 2))
-    turned = ": it points against the stream, which is smaller now" if after < before else ""
     read_out = f" Read out here, it would say “{guess[0]}” ({percent(guess[1])})." if guess else ""
     return (
-        f"Layer {layer}, MLP works on {label} alone and adds an update of {size(update)} times the stream’s "
-        f"size{turned}. The stream’s RMS is {size(after)} now.{read_out}"
+        f"Layer {layer}, MLP works on {label} alone and adds an update of {size(update)} times the stream’s size. "
+        f"{_size_now(values, 2 * layer + 2, at)}{read_out}"
     )
+
+
+def _size_now(values: Flow, depth: int, at: int) -> str:
+    """How large the stream is after an update, and whether it was larger before."""
+    before, now = (float(rms) for rms in values.stream_rms[depth - 1 : depth + 1, at])
+    fallen = ", less than before" if now < before else ""
+    return f"The stream’s RMS is {size(now)} now{fallen}."
 
 
 def _out_of_range(layer: int, what: str) -> str:

@@ -12,6 +12,8 @@ def test_the_pass_is_played_stepped_through_and_opens_a_page(app: Driver) -> Non
     said, place = app.tab.locator(".living .said"), app.tab.get_by_role("slider", name="Place in the pass")
     expect(said).to_contain_text("The likeliest after “␣move” is")
     app.tab.get_by_role("button", name="Play", exact=True).click()
+    app.tab.wait_for_timeout(1500)
+    expect(said).to_contain_text("The text is cut into 5 tokens.")  # there is time to read it
     expect(said).to_contain_text("Layer 0, attention adds an update of")
     app.tab.get_by_role("button", name="Pause", exact=True).click()
     place.focus()

@@ -52,7 +52,7 @@ def test_every_part_of_a_page_opens_on_every_family(
     app = open_page(page, model=offered[FAMILIES.index(family)], prompt=prompt, instead="cat", **{name: part})
     assert not app.exception
     assert not app.error
-    assert not app.info or (part == "alone" and not prompt)  # there is no other token then
+    assert not app.info or not prompt  # which is said
     assert app.get("plotly_chart") or not prompt
 
 
@@ -128,3 +128,9 @@ def test_what_a_page_leaves_out_is_in_place_on_the_next(offered: list[str]) -> N
     links = [link.proto for link in app.get("page_link")]
     assert links
     assert all("off=" not in link.query_string and "layer=1" in link.query_string for link in links)
+
+
+def test_an_empty_prompt_is_said_to_be_one(offered: list[str]) -> None:
+    note = "The prompt is empty, so only `<bos>` is there"
+    assert any(note in info.value for info in open_page("overview.py", prompt="").info)
+    assert not open_page("overview.py").info

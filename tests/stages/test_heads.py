@@ -51,7 +51,7 @@ def measures_by_hand(pattern: np.ndarray, ids: list[int]) -> dict[str, float]:
         "first": float(np.mean([pattern[q, 0] for q in later])),
         "itself": float(np.mean([pattern[q, q] for q in later])),
         "tokens_read": float(np.mean([np.exp(-sum(w * np.log(w) for w in pattern[q] if w > 0)) for q in later])),
-        "distance": float(np.mean([sum(pattern[q, k] * (q - k) for k in range(q + 1)) for q in later])),
+        "distance": float(np.mean([sum(pattern[q, k] * (q - k) for k in range(n)) for q in later])),
         "induction": float(np.mean([pattern[q, after[q]].sum() for q in repeated])) if repeated else np.nan,
     }
 
@@ -104,12 +104,13 @@ def test_heads_are_ordered_by_a_measure_and_filtered(tiny: gv.Model) -> None:
     assert heads.ordered(by_layer(heads.layer_heads, tiny.capture("the cat")), "induction") == ()
 
 
+@pytest.mark.parametrize("edits", [gv.Edits(), gv.Edits(causal_mask=False)])
 @pytest.mark.parametrize("queries_at_once", [4, 1000])
 def test_head_measures_are_those_of_the_patterns(
-    tiny: gv.Model, queries_at_once: int, monkeypatch: pytest.MonkeyPatch
+    tiny: gv.Model, queries_at_once: int, edits: gv.Edits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heads, "QUERIES_AT_ONCE", queries_at_once)
-    cap = tiny.capture("the red cat the red cat moving the cat")
+    cap = tiny.capture("the red cat the red cat moving the cat", edits=edits)
     for layer in range(4):
         found, pattern = heads.layer_heads(cap, layer).measures, cap.attention(layer).pattern.double().numpy()
         for head in range(6):
