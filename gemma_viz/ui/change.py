@@ -18,7 +18,7 @@ from gemma_viz.tokens import visible
 from gemma_viz.ui import live, words, words_edits
 from gemma_viz.ui.view import View
 
-OTHER_PROMPT = "The capital of Italy is"
+OTHER_PROMPT = "I have to move"  # beside the example that the app begins with
 
 
 def asked_edits(view: View, model: ModelCard) -> Edits:

@@ -108,9 +108,9 @@ class Page:
         """Make another text the prompt."""
         _take_text(self.view, text)
 
-    def choose_layer(self) -> int:
+    def choose_layer(self, default: int = 0) -> int:
         """The layer control, the same on every page that has one."""
-        return self.view.integer("layer", "Layer", 0, self.run.model.spec.n_layers - 1, default=0)
+        return self.view.integer("layer", "Layer", 0, self.run.model.spec.n_layers - 1, default=default)
 
     def choose_head(self) -> int:
         """The head control, the same on every page that has one."""
