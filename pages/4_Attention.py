@@ -1,5 +1,7 @@
 """Attention: which tokens each head reads, how it decides, and what it moves."""
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
@@ -10,7 +12,7 @@ from gemma_viz.figures import head_output as draw_output
 from gemma_viz.figures import key_value_cache as draw_cache
 from gemma_viz.figures import mask as draw_mask
 from gemma_viz.figures.extremes import extremes as draw_extremes
-from gemma_viz.stages.attention import arcs, check_attention, head, query
+from gemma_viz.stages.attention import Query, arcs, check_attention, head, query
 from gemma_viz.stages.embedding import token_of_word
 from gemma_viz.stages.head_output import direct_effect, head_outputs
 from gemma_viz.stages.heads import in_model_order, layer_heads, ordered
@@ -162,22 +164,25 @@ def one_query(page: Page, layer: int, chosen: int) -> None:
         panels.chart(draw.reads(values, page.labels), key="reads")
     panels.chart(draw.weighted_values(values, page.labels), key="weighted_values")
     st.markdown(words_attention.shapes(spec, len(page.run)))
-    with st.expander("All tokens as a table, hidden ones too"):
-        st.dataframe(
-            pd.DataFrame(
-                {
-                    "token": page.labels,
-                    "q · k": values.dots,
-                    "score": values.scores,
-                    "weight": values.weights,
-                    "length of the value": values.value_norms,
-                    "weight × length": values.weights * values.value_norms,
-                }
-            ).rename_axis("position"),
-            height=320,
-            key="query_table",
-        )
-        st.caption("A score of −∞ is one that the mask hides: exp(−∞) is 0, so it gets no weight.")
+    panels.folded("All tokens as a table, hidden ones too", partial(_query_table, page, values), key="query_tables")
+
+
+def _query_table(page: Page, values: Query) -> None:
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "token": page.labels,
+                "q · k": values.dots,
+                "score": values.scores,
+                "weight": values.weights,
+                "length of the value": values.value_norms,
+                "weight × length": values.weights * values.value_norms,
+            }
+        ).rename_axis("position"),
+        height=320,
+        key="query_table",
+    )
+    st.caption("A score of −∞ is one that the mask hides: exp(−∞) is 0, so it gets no weight.")
 
 
 def what_it_moves(page: Page, layer: int, chosen: int) -> None:

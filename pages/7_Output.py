@@ -1,5 +1,7 @@
 """Output: from the stream to the next token."""
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
@@ -44,14 +46,12 @@ def next_tokens() -> None:
         )
     )
     panels.chart(draw.along_prompt(values, next_labels, page.labels, here), key="along_prompt")
-    with st.expander("The same as a table, for the whole prompt"):
-        st.dataframe(
-            pd.DataFrame(next_labels, columns=range(1, len(next_labels[0]) + 1), index=page.labels).rename_axis(
-                "after"
-            ),
-            height=300,
-            key="table",
-        )
+    table = pd.DataFrame(next_labels, columns=range(1, len(next_labels[0]) + 1), index=page.labels).rename_axis("after")
+    panels.folded(
+        "The same as a table, for the whole prompt",
+        partial(st.dataframe, table, height=300, key="table"),
+        key="whole_table",
+    )
     left, right = st.columns(2, gap="large")
     with left:
         panels.chart(draw.next_tokens(next_labels[here], values.probabilities[here], values.logits[here]), key="next")

@@ -82,7 +82,7 @@ def test_the_code_on_a_page_runs(
     name: str, embedded: gv.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(gv, "load", lambda **options: embedded)  # the fixture has loaded it
+    monkeypatch.setattr(gv, "load", lambda *name, **options: embedded)  # the fixture has loaded it
     namespace: dict[str, object] = {"model": embedded}
     for page, code in PYTHON:
         if page == name:
@@ -93,8 +93,24 @@ def test_the_code_on_a_page_runs(
         function(embedded)
     if "hook" in namespace:
         assert namespace["seen"][0][0].equal(namespace["cap"].mlp(3).projected)
+    if "pattern" in namespace:
+        assert namespace["pattern"].shape == (5, 5)
+        assert len(Path("pattern.csv").read_text(encoding="utf-8").splitlines()) == 1 + 5 * 6 / 2, "one row for a cell"
+        assert "This head's pattern" in Path("pattern.html").read_text(encoding="utf-8")
     if "stream" in namespace:
         assert namespace["again"].resid_pre(3).equal(namespace["stream"])
+
+
+def test_the_code_in_the_readme_runs(embedded: gv.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(gv, "load", lambda *name, **options: embedded)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^## (?:In a notebook|Take it with you)\n(.*?)(?=^## )", text, re.M | re.S)
+    code = "\n".join(line[4:] for section in sections for line in section.splitlines() if line.startswith("    "))
+    namespace: dict[str, object] = {}
+    exec(code, namespace)
+    assert namespace["model"] is embedded
+    assert (tmp_path / "move.safetensors").is_file()
 
 
 def test_the_pages_have_code_and_links() -> None:

@@ -67,6 +67,15 @@ def _values_of(figure: go.Figure, key: str) -> None:
     _table(figure)
 
 
+@st.fragment
+def folded(label: str, draw: Callable[[], None], key: str) -> None:
+    """A part of the page that is folded away, and drawn when somebody opens it: closed it would cost as much."""
+    part = st.expander(label, key=key, on_change="rerun")
+    if part.open:
+        with part:
+            draw()
+
+
 def _table(figure: go.Figure) -> None:
     """The figure's values, one row for each that is drawn, names first; of very many rows the first.
 

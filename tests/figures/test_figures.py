@@ -1,10 +1,16 @@
 """Every figure brings what a reader needs, stays small, and shows tokens as text."""
 
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator
+
 import numpy as np
 import plotly.graph_objects as go
 import pytest
 
 import gemma_viz as gv
+from gemma_viz import figures
 from tests.figures.drawn import all_figures
 
 LONGEST_FIGURE = 2_000_000  # bytes of JSON
@@ -28,6 +34,24 @@ def test_every_figure_has_title_axis_labels_and_an_alternative_text(short: dict[
         assert figure.layout.meta["alt"].endswith("."), name
         assert figure.layout.xaxis.title.text, name
         assert figure.layout.yaxis.title.text or name.split(".")[1] in unlabelled_by_design, name
+
+
+def test_no_figure_is_left_out(short: dict[str, go.Figure]) -> None:
+    parts_of_others = {"attention.pattern_heatmap", "extremes.extremes", "heads.distances", "output.probability_bars"}
+    several_times = {"comparison.pattern", "positions.pattern", "wavelengths.pair_lengths_of_all"}  # under other names
+    of_long_prompts = {"attention.whole_pattern"}
+    known = short.keys() | parts_of_others | several_times | of_long_prompts
+    assert sorted(set(figure_functions()) - known) == [], "tests/figures/drawn.py lacks them"
+
+
+def figure_functions() -> Iterator[str]:
+    """ "module.function" of all that draw."""
+    for module in pkgutil.iter_modules(figures.__path__):
+        name = f"{figures.__name__}.{module.name}"
+        for function in vars(importlib.import_module(name)).values():
+            is_its_own = inspect.isfunction(function) and function.__module__ == name and function.__name__[0] != "_"
+            if is_its_own and module.name != "style" and inspect.signature(function).return_annotation is go.Figure:
+                yield f"{module.name}.{function.__name__}"
 
 
 @pytest.mark.parametrize("position", [0, 300, 599])
