@@ -193,7 +193,7 @@ def where_a_logit_comes_from() -> None:
         f"The stream of {selected} is a sum: its embedding, and what each head and each MLP has added. With the final "
         f"norm's divisor held at what it is here, the logit of {words.code(names[0])}"
         + (f" less that of {words.code(names[1])}" if compared else "")
-        + f" is a sum over the same parts. The largest is that of the {largest.name}: {signed(largest.value, 2)}. "
+        + f" is a sum over the same parts. The largest one: {largest.name}, {signed(largest.value, 2)}. "
         + words_output.added_up(values, spec.final_softcap is not None, model.dtype)
     )
     what = " less ".join(names) if compared else f"the logit of {names[0]}"

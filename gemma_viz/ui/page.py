@@ -139,11 +139,11 @@ def start_page(title: str, summary: str, shows_change: bool = True) -> Page:
     page = Page(title, view, run, view.whole_number("token", 0, len(run) - 1, default=len(run) - 1))
     _strip(page)
     if not prompt:
-        st.info(
-            f"The prompt is empty, so only {words.code(page.label)} is there, the token that begins every text. Shown "
-            "is what the model makes of it alone, and what it expects a text to begin with.",
-            icon=":material/info:",
-        )
+        with st.container(border=True):
+            st.markdown(
+                f":material/info: **The prompt is empty**, so only {words.code(page.label)} is there, the token that "
+                "begins every text. Shown is what the model makes of it alone, and how it expects a text to begin."
+            )
     return page
 
 
