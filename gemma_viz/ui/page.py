@@ -43,7 +43,8 @@ PROMPT_HELP = (
 
 # Each shows something that the others do not.
 EXAMPLES = {
-    "The capital of France is": "a fact the model may know",
+    "Roses are red, violets are": "a line that it has often read",
+    "The capital of Japan is Tokyo. The capital of France is": "a fact, asked for by example",
     "The cat sat on the mat. The cat sat on the": "a repetition that attention can copy",
     "def add(a, b):\n    return a +": "code, with a line break and indentation",
     "Naïve café, größer 🙂 ᚠᛇᚻ": "accents, an emoji, and runes that fall back to bytes",
@@ -168,17 +169,23 @@ def end_page(page: Page) -> None:
 
 
 def _sidebar(view: View) -> tuple[str, str]:
-    """Navigation, model and prompt."""
+    """Prompt, navigation and model; the prompt first, so that it is seen on a projector too."""
     with st.sidebar:
         st.markdown("### Gemma Viz")
-        for page, page_title in PAGES.items():
-            view.page_link(page, page_title, _switched_back(view))
-        name = view.choice("model", "Model", offered_models(), resets=MODEL_DEPENDENT, format_func=label)
         prompt = view.text(
             "prompt", "Prompt", DEFAULT_PROMPT, st.text_area, resets=PROMPT_DEPENDENT, height=110, help=PROMPT_HELP
         )
         # The click takes the focus out of the text area, which is what hands its text over.
         st.button("Run", type="primary", width="stretch")
+        if prompt.strip() and prompt != prompt.rstrip():
+            st.caption(
+                "The prompt ends with a space or a line break. Most words bring their own space, so what comes next is "
+                "then something else."
+            )
+            st.button("Take it away", width="stretch", on_click=_take_text, args=(view, prompt.rstrip()))
+        for page, page_title in PAGES.items():
+            view.page_link(page, page_title, _switched_back(view))
+        name = view.choice("model", "Model", offered_models(), resets=MODEL_DEPENDENT, format_func=label)
         st.caption("Or try one of these:")
         for example, shows in EXAMPLES.items():
             st.button(
