@@ -1,7 +1,5 @@
 """Overview: the whole pass as one living picture, the likeliest next tokens, and the way into every page."""
 
-from functools import partial
-
 import streamlit as st
 
 from gemma_viz.figures import output as draw
@@ -39,9 +37,7 @@ def whole_pass(page: Page, about: Overview) -> None:
         page.choose_token,
         key="living",
     )
-    panels.folded(
-        "The numbers of this picture, as a table", partial(living_tables, page, values, following), key="living_tables"
-    )
+    panels.folded("The numbers of this picture, as a table", "living_tables", living_tables, page, values, following)
 
 
 def _labelled(likeliest: Likeliest) -> list[tuple[str, float]]:

@@ -183,7 +183,7 @@ class Capture:
     def head_outputs(self, layer: int, position: int) -> Tensor:
         """What each head of a layer adds to the stream of one token: float32 [head, d_model].
 
-        Each head's z through its own columns of the output projection and, on Gemma 2 and 3, times what the norm after
+        Each head's z through its own columns of o_proj and, on Gemma 2 and 3, times what the norm after
         it multiplied the sum of all heads with. They sum to `attention(layer).out[position]` up to rounding, also in a
         run that leaves attention out.
         """

@@ -25,6 +25,7 @@ from gemma_viz.errors import GemmaVizError
 from gemma_viz.model import Model
 from gemma_viz.placement import default_device
 from gemma_viz.report import STAGES, walk
+from gemma_viz.service.settings import settings
 from gemma_viz.tokens import visible
 from gemma_viz.ui.words import NO_NUMBERS
 
@@ -207,6 +208,7 @@ def _app(asked: argparse.Namespace) -> None:
         raise GemmaVizError("The app's pages are not installed with this package. Run it from the project's folder.")
     if asked.model:
         os.environ[MODELS] = asked.model
+    settings()  # one that cannot be is said before an address that would not answer
     for name in offered_models():
         model = availability(name)
         if model.needs:

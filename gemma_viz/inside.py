@@ -47,8 +47,8 @@ class Attention:
         the queries of others, `rot_q` are those they use
     k, rot_k: [kv_head, position, d_head], keys, likewise
     v: [kv_head, position, d_head]
-    z: [head, position, d_head], the values, weighted and summed: what goes into the output projection
-    projected: [position, d_model], the heads' outputs after the output projection
+    z: [head, position, d_head], the values, weighted and summed: what goes into attention's output projection, o_proj
+    projected: [position, d_model], the heads' outputs after that
     out: [position, d_model], what is added to the stream: the same, or (Gemma 2, 3) its norm
     scores: [head, query, key], rot_q . rot_k, scaled (Gemma 2: soft-capped); -inf where the query may not look
     pattern: [head, query, key], softmax of the scores; rows sum to 1

@@ -1,4 +1,4 @@
-"""How numbers are written, in texts and on charts alike. The minus is “−”, as on plotly's own axes."""
+"""How numbers, and heads by theirs, are written in texts and on charts. The minus is “−”, as on plotly's own axes."""
 
 import math
 
@@ -25,3 +25,12 @@ def signed(number: float, digits: int) -> str:
     ('−1.50', '+0.2')
     """
     return f"{number:+,.{digits}f}".replace("-", "−")
+
+
+def head_label(layer: int, head: int) -> str:
+    """A head in a list or in a small picture; a sentence says "layer 5, head 3".
+
+    >>> head_label(5, 3)
+    'L5 H3'
+    """
+    return f"L{layer} H{head}"

@@ -3,6 +3,7 @@
 Not here: what the tokenization page shows of them (`gemma_viz.stages.tokenization`).
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -90,13 +91,18 @@ def visible(text: str) -> str:
     return "".join(_SIGNS.get(character) or _sign(character) for character in text)
 
 
+# What Unicode counts as printable and no font draws: joiners, fillers, variation selectors, the empty Braille pattern.
+_DRAWS_NOTHING = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 _SIGNS = {" ": "␣", "\n": "⏎", "\t": "⇥"}
 
 
 def _sign(character: str) -> str:
     if ord(character) < 0x20:
         return chr(0x2400 + ord(character))  # Unicode's pictures of control characters
-    return character if character.isprintable() else f"U+{ord(character):04X}"
+    seen = character.isprintable() and not _DRAWS_NOTHING.match(character)
+    return character if seen else f"U+{ord(character):04X}"
 
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, text: str, limit: int) -> Tokens:

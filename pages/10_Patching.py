@@ -28,7 +28,10 @@ from gemma_viz.ui.words_glossary import term
 
 # Of each the embedded model answers both prompts, which have the same number of tokens.
 PAIRS = {
-    "A capital": ("The capital of France is", "The capital of Italy is"),
+    "A capital": (
+        "The capital of Japan is Tokyo. The capital of France is",
+        "The capital of Japan is Tokyo. The capital of Italy is",
+    ),
     "An opposite": ("The opposite of hot is", "The opposite of big is"),
     "A building": ("The Eiffel Tower is in the city of", "The Colosseum is in the city of"),
     "A repetition": ("The cat sat on the mat. The cat sat on the", "The cat sat on the rug. The cat sat on the"),
@@ -130,7 +133,6 @@ def the_map(page: Page, corrupted: live.Run, answer: int, against: int) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         direction = choose(page, "direction", "Direction", words_patching.DIRECTIONS)
-        layer = page.choose_layer()
     with right:
         kind = choose(page, "taken", "What is taken over", words_patching.TAKEN)
         head = page.choose_head() if kind == "z" else None
@@ -139,6 +141,8 @@ def the_map(page: Page, corrupted: live.Run, answer: int, against: int) -> None:
     arguments = (pair.source, kind, head, answer, against)
     rows = live.values_by_layer(patched_differences, pair.base, f"Taking over {what}", *arguments)
     values = patch_map(direction, rows, *ends)
+    with left:
+        layer = page.choose_layer(default=values.furthest_at(page.position))
     base_labels, differ = pair.base.labels, live.values(differing, pair.clean, pair.corrupted)
     st.markdown(words_patching.outcome(values, base_labels, differ, kind))
     st.button(

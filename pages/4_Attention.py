@@ -1,7 +1,5 @@
 """Attention: which tokens each head reads, how it decides, and what it moves."""
 
-from functools import partial
-
 import pandas as pd
 import streamlit as st
 
@@ -164,7 +162,7 @@ def one_query(page: Page, layer: int, chosen: int) -> None:
         panels.chart(draw.reads(values, page.labels), key="reads")
     panels.chart(draw.weighted_values(values, page.labels), key="weighted_values")
     st.markdown(words_attention.shapes(spec, len(page.run)))
-    panels.folded("All tokens as a table, hidden ones too", partial(_query_table, page, values), key="query_tables")
+    panels.folded("All tokens as a table, hidden ones too", "query_tables", _query_table, page, values)
 
 
 def _query_table(page: Page, values: Query) -> None:

@@ -1,7 +1,5 @@
 """Output: from the stream to the next token."""
 
-from functools import partial
-
 import pandas as pd
 import streamlit as st
 
@@ -46,12 +44,7 @@ def next_tokens() -> None:
         )
     )
     panels.chart(draw.along_prompt(values, next_labels, page.labels, here), key="along_prompt")
-    table = pd.DataFrame(next_labels, columns=range(1, len(next_labels[0]) + 1), index=page.labels).rename_axis("after")
-    panels.folded(
-        "The same as a table, for the whole prompt",
-        partial(st.dataframe, table, height=300, key="table"),
-        key="whole_table",
-    )
+    panels.folded("The same as a table, for the whole prompt", "whole_table", _whole_table, next_labels)
     left, right = st.columns(2, gap="large")
     with left:
         panels.chart(draw.next_tokens(next_labels[here], values.probabilities[here], values.logits[here]), key="next")
@@ -60,6 +53,11 @@ def next_tokens() -> None:
         st.markdown(words_output.mean_surprise(values, page.labels))
     if len(page.run) > draw.TOKENS_IN_BARS:
         panels.chart(draw.surprise_over_text(values, page.labels, here), key="surprise_over_text")
+
+
+def _whole_table(next_labels: list[list[str]]) -> None:
+    likeliest = pd.DataFrame(next_labels, columns=range(1, len(next_labels[0]) + 1), index=page.labels)
+    st.dataframe(likeliest.rename_axis("after"), height=300, key="table")
 
 
 def norm_and_projection() -> None:
@@ -195,7 +193,7 @@ def where_a_logit_comes_from() -> None:
         f"The stream of {selected} is a sum: its embedding, and what each head and each MLP has added. With the final "
         f"norm's divisor held at what it is here, the logit of {words.code(names[0])}"
         + (f" less that of {words.code(names[1])}" if compared else "")
-        + f" is a sum over the same parts. The largest is that of the {largest.name}: {signed(largest.value, 2)}. "
+        + f" is a sum over the same parts. The largest one: {largest.name}, {signed(largest.value, 2)}. "
         + words_output.added_up(values, spec.final_softcap is not None, model.dtype)
     )
     what = " less ".join(names) if compared else f"the logit of {names[0]}"

@@ -175,6 +175,10 @@ def test_other_pieces_are_no_bytes(piece: str) -> None:
         ("\u00a0\u3000", "U+00A0U+3000"),
         ("é 日🙂", "é␣日🙂"),
         ("", ""),
+        ("\u2764\ufe0f", "\u2764U+FE0F"),
+        ("\U0001f468\u200d\U0001f469", "\U0001f468U+200D\U0001f469"),
+        ("a\u200bb\u3164", "aU+200BbU+3164"),
+        ("e\u0301", "e\u0301"),
     ],
 )
 def test_visible_shows_what_cannot_be_seen(text: str, shown: str) -> None:

@@ -72,7 +72,7 @@ def parts_map(values: Split, what: str) -> go.Figure:
                 z=values.heads,
                 x=np.arange(n_heads),
                 colorbar={"title": {"text": "logit"}, "thickness": 12},
-                hovertemplate="layer %{y} head %{x}<br>%{z:+.2f}<extra></extra>",
+                hovertemplate="layer %{y}, head %{x}<br>%{z:+.2f}<extra></extra>",
                 **shared,
             ),
             go.Heatmap(
@@ -102,7 +102,7 @@ def parts_map(values: Split, what: str) -> go.Figure:
         title=f"The parts of {what}, by layer",
         x="head, and the MLP",
         y="layer",
-        alt=f"Map of {n_layers} layers by {n_heads} heads and an MLP. Largest head: layer {layer} head {head}, "
+        alt=f"Map of {n_layers} layers by {n_heads} heads and an MLP. Largest head: layer {layer}, head {head}, "
         f"{signed(largest_head, 2)}; largest MLP: layer {mlp}, {signed(float(values.mlps[mlp]), 2)}.",
         height=140 + 24 * n_layers,
     )

@@ -56,6 +56,7 @@ def finish(
     layout.meta = {"title": title, "alt": alt}
     layout.hoverlabel = {"namelength": -1}
     layout.bargap = 0.25
+    layout.dragmode = False  # a finger that moves over a chart scrolls the page; the toolbar can zoom
     for axes, name in ((figure.select_xaxes(), x), (figure.select_yaxes(), y)):
         for axis in axes:
             axis.title.text = name

@@ -20,9 +20,9 @@ REGISTRY = CollectorRegistry()
 # From a page out of the cache to the longest work that anybody waits for.
 SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
 
-OUTCOMES = ("done", "busy", "cancelled", "timed_out", "failed")
-"""How a request ends: with its values, refused because the queue was full, given up by its visitor, stopped at the
-time limit, or with an error."""
+OUTCOMES = ("done", "busy", "limited", "cancelled", "timed_out", "failed")
+"""How a request ends: with its values, refused because the queue was full, refused because its visitor has had those of
+a minute, given up by its visitor, stopped at the time limit, or with an error."""
 
 WAITING_SECONDS = Histogram(
     "gemma_viz_waiting_seconds", "From a request to the begin of its work", buckets=SECONDS, registry=REGISTRY

@@ -15,6 +15,7 @@ Row = tuple[str, ...]
 OUTCOMES = {
     "done": "done",
     "busy": "refused as busy",
+    "limited": "refused as too many in a minute",
     "cancelled": "cancelled",
     "timed_out": "stopped at the time limit",
     "failed": "failed",

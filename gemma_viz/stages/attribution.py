@@ -60,11 +60,11 @@ class Split:
     def parts(self) -> list[Part]:
         """All summands, the largest first, whatever their sign."""
         heads = [
-            Part("head", f"layer {layer} head {head}", float(value))
+            Part("head", f"layer {layer}, head {head}", float(value))
             for layer, row in enumerate(self.heads)
             for head, value in enumerate(row)
         ]
-        mlps = [Part("MLP", f"layer {layer} MLP", float(value)) for layer, value in enumerate(self.mlps)]
+        mlps = [Part("MLP", f"layer {layer}, MLP", float(value)) for layer, value in enumerate(self.mlps)]
         parts = [Part("embedding", "embedding", self.embedding), *heads, *mlps]
         return sorted(parts, key=lambda part: -abs(part.value))
 

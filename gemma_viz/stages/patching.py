@@ -91,6 +91,10 @@ class PatchMap:
         layer, place = divmod(int(np.nan_to_num(self.moved).argmax()), self.moved.shape[1])
         return layer, place
 
+    def furthest_at(self, place: int) -> int:
+        """The layer that moves it furthest at a place."""
+        return int(np.nan_to_num(self.moved[:, place]).argmax())
+
 
 @dataclass(frozen=True)
 class ThreeRuns:

@@ -4,7 +4,7 @@ from typing import NoReturn
 
 import streamlit as st
 
-from gemma_viz.errors import EngineError, GemmaVizError
+from gemma_viz.errors import EngineError, GemmaVizError, TooManyRequests
 from gemma_viz.service import log
 
 
@@ -30,7 +30,7 @@ def refuse(error: GemmaVizError) -> NoReturn:
     st.stop()
 
 
-def put_off(error: EngineError) -> NoReturn:
+def put_off(error: EngineError | TooManyRequests) -> NoReturn:
     """Tell a visitor why a page cannot be shown now, and stop it."""
     log.refused(error)
     st.warning(str(error), icon=":material/hourglass_top:")

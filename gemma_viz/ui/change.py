@@ -18,7 +18,7 @@ from gemma_viz.tokens import visible
 from gemma_viz.ui import live, words, words_edits
 from gemma_viz.ui.view import View
 
-OTHER_PROMPT = "The capital of Italy is"
+OTHER_PROMPT = "I have to move"  # beside the example that the app begins with
 
 
 def asked_edits(view: View, model: ModelCard) -> Edits:
@@ -26,7 +26,7 @@ def asked_edits(view: View, model: ModelCard) -> Edits:
     try:
         return _edits_in_address(view, model)
     except EditsError as error:
-        view.note(f"{words.literal(visible(str(error)))} Shown is the model as it was trained.")
+        view.note(f"{words.literal(str(error))} Shown is the model as it was trained.")
         return UNCHANGED
 
 
@@ -69,7 +69,7 @@ def asked_patch(view: View, model: ModelCard) -> PatchKey | None:
         source = live.capture(model, view.kept_text("other", OTHER_PROMPT))
         return live.patch(source, kind, layer, position, *head)
     except EditsError as error:
-        view.note(f"{words.literal(visible(str(error)))} Shown is the run without it.")
+        view.note(f"{words.literal(str(error))} Shown is the run without it.")
     except (TypeError, ValueError):
         view.note(
             f"This link takes over {words.code(visible(text[:40]))}, which is no value. Shown is the run without."

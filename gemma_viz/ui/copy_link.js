@@ -16,7 +16,7 @@ export default function ({ data, parentElement }) {
 async function copy(root) {
   say(root, "…");
   await settled();
-  const link = address(root.data.model);
+  const link = address(root.data);
   const copied = (await byClipboard(link)) || byCommand(root, link);
   root.querySelector("input").hidden = copied;
   const missing = root.data.missing ? `, without the ${root.data.missing}: too long for a link` : "";
@@ -40,10 +40,12 @@ function running() {
   return document.querySelector("[data-testid=stApp]")?.dataset.testScriptState === "running";
 }
 
-function address(model) {
-  const link = location.href.replace(/#.*/, "");
-  if (!model || new URL(link).searchParams.has("model")) return link;
-  return `${link}${link.includes("?") ? "&" : "?"}model=${encodeURIComponent(model)}`;
+function address({ model, left_out: leftOut }) {
+  const link = new URL(location.href);
+  link.hash = "";
+  for (const name of leftOut) link.searchParams.delete(name);
+  if (model && !link.searchParams.has("model")) link.searchParams.append("model", model);
+  return link.href;
 }
 
 async function byClipboard(link) {

@@ -8,6 +8,8 @@ from gemma_viz.ui.view import View
 
 _HERE = Path(__file__).parent
 
+OF_THIS_VISITOR = ["guess"]  # whoever opens the link guesses too
+
 _mount = st.components.v2.component(
     "gemma_viz_copy_link",
     html="""
@@ -32,6 +34,7 @@ def copy_link(view: View, model: str, key: str) -> None:
         data={
             "model": "" if Path(model).exists() else model,
             "missing": " and ".join(view.too_long_for_address),
+            "left_out": OF_THIS_VISITOR,
         },
         width="content",
     )

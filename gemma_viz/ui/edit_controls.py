@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from gemma_viz.edits import RANGES, UNCHANGED, WEIGHT_BITS, Edits
+from gemma_viz.numbers import head_label
 from gemma_viz.spec import ModelSpec
 from gemma_viz.stages.described import ModelCard
 from gemma_viz.ui import change, words_edits
@@ -285,7 +286,7 @@ class _Controls:
         """Any heads of any layers."""
         spec = self.model.spec
         options = [(layer, head) for layer in range(spec.n_layers) for head in range(spec.n_heads)]
-        self._several("without_heads", "Heads left out (layer.head)", options, sorted(self.edits.without_heads))
+        self._several("without_heads", "Heads left out", options, sorted(self.edits.without_heads), _head)
 
     def without_neurons(self) -> None:
         """Neurons, too many for one list: one is chosen and added."""
@@ -298,7 +299,7 @@ class _Controls:
         with right:
             self._button(f"Leave out neuron {layer}.{neuron}", "without_neurons", lambda some: some | {(layer, neuron)})
         if left_out := sorted(self.edits.without_neurons):
-            self._several("without_neurons", "Neurons left out (layer.neuron)", left_out, left_out)
+            self._several("without_neurons", "Neurons left out (layer.neuron)", left_out, left_out, _neuron)
 
     def queries_from(self) -> None:
         """Heads that ask with another head's queries."""
@@ -320,7 +321,9 @@ class _Controls:
                 lambda _: tuple((other, source) for other in range(last + 1) if other != source),
             )
 
-    def _several(self, field: str, label: str, options: list[Any], chosen: list[Any]) -> None:
+    def _several(
+        self, field: str, label: str, options: list[Any], chosen: list[Any], name: Callable[[Any], str] = str
+    ) -> None:
         default = getattr(UNCHANGED, field)
         self._bound(
             field,
@@ -330,7 +333,7 @@ class _Controls:
             label=label,
             options=options,
             default=chosen,
-            format_func=lambda item: ".".join(map(str, item)) if isinstance(item, tuple) else str(item),
+            format_func=name,
             placeholder="Choose",
         )
 
@@ -353,3 +356,11 @@ class _Controls:
 
 def _set(view: View, model: ModelCard, field: str, new: Callable[[Any], Any]) -> None:
     view.set(edits=change.with_field(view, model, field, new))
+
+
+def _head(place: tuple[int, int]) -> str:
+    return head_label(*place)
+
+
+def _neuron(place: tuple[int, int]) -> str:
+    return ".".join(map(str, place))

@@ -49,7 +49,7 @@ function option(head, at, canvas, named) {
   option.setAttribute("aria-label", head.title);
   option.setAttribute("aria-selected", "false");
   option.append(canvas);
-  if (named) option.append(label("name", `${head.layer}.${head.head}`), label("number", head.number));
+  if (named) option.append(label("name", head.name), label("number", head.number));
   return option;
 }
 

@@ -10,6 +10,7 @@ import streamlit as st
 
 from gemma_viz.attention import AttentionRule, seen_cells
 from gemma_viz.figures.style import SEQUENTIAL
+from gemma_viz.numbers import head_label
 from gemma_viz.stages.heads import HeadPlace, LayerHeads, cell_size
 
 _HERE = Path(__file__).parent
@@ -73,6 +74,7 @@ def _described(layers: Sequence[LayerHeads], place: HeadPlace) -> dict[str, str 
     return {
         "layer": place.layer,
         "head": place.head,
+        "name": head_label(place.layer, place.head),
         "number": "" if math.isnan(place.measure) else f"{place.measure:.2f}",
         "title": f"layer {place.layer}, head {place.head}{weights}",
     }

@@ -21,6 +21,7 @@ from gemma_viz.errors import EditsError, EngineError, GemmaVizError, TextError, 
 from gemma_viz.generation import NewToken
 from gemma_viz.patching import PatchKind, check_place
 from gemma_viz.sampling import Sampling
+from gemma_viz.service.metrics import REQUESTS
 from gemma_viz.service.settings import settings
 from gemma_viz.stages.described import Described, ModelCard, card, described, token_texts
 from gemma_viz.stages.generation import next_token
@@ -222,7 +223,8 @@ def _run(key: CaptureKey, model: ModelCard) -> Run:
         try:
             visitor.admit()
         except TooManyRequests as error:
-            refuse(error)
+            REQUESTS.labels("limited").inc()
+            put_off(error)
     run = Run(key, model, values(described, key))
     known.put(name, True, 1)
     return run

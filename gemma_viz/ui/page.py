@@ -43,7 +43,8 @@ PROMPT_HELP = (
 
 # Each shows something that the others do not.
 EXAMPLES = {
-    "The capital of France is": "a fact the model may know",
+    "Roses are red, violets are": "a line that it has often read",
+    "The capital of Japan is Tokyo. The capital of France is": "a fact, asked for by example",
     "The cat sat on the mat. The cat sat on the": "a repetition that attention can copy",
     "def add(a, b):\n    return a +": "code, with a line break and indentation",
     "Naïve café, größer 🙂 ᚠᛇᚻ": "accents, an emoji, and runes that fall back to bytes",
@@ -108,9 +109,9 @@ class Page:
         """Make another text the prompt."""
         _take_text(self.view, text)
 
-    def choose_layer(self) -> int:
+    def choose_layer(self, default: int = 0) -> int:
         """The layer control, the same on every page that has one."""
-        return self.view.integer("layer", "Layer", 0, self.run.model.spec.n_layers - 1, default=0)
+        return self.view.integer("layer", "Layer", 0, self.run.model.spec.n_layers - 1, default=default)
 
     def choose_head(self) -> int:
         """The head control, the same on every page that has one."""
@@ -139,11 +140,11 @@ def start_page(title: str, summary: str, shows_change: bool = True) -> Page:
     page = Page(title, view, run, view.whole_number("token", 0, len(run) - 1, default=len(run) - 1))
     _strip(page)
     if not prompt:
-        st.info(
-            f"The prompt is empty, so only {words.code(page.label)} is there, the token that begins every text. Shown "
-            "is what the model makes of it alone, and what it expects a text to begin with.",
-            icon=":material/info:",
-        )
+        with st.container(border=True):
+            st.markdown(
+                f":material/info: **The prompt is empty**, so only {words.code(page.label)} is there, the token that "
+                "begins every text. Shown is what the model makes of it alone, and how it expects a text to begin."
+            )
     return page
 
 
@@ -168,17 +169,23 @@ def end_page(page: Page) -> None:
 
 
 def _sidebar(view: View) -> tuple[str, str]:
-    """Navigation, model and prompt."""
+    """Prompt, navigation and model; the prompt first, so that it is seen on a projector too."""
     with st.sidebar:
         st.markdown("### Gemma Viz")
-        for page, page_title in PAGES.items():
-            view.page_link(page, page_title, _switched_back(view))
-        name = view.choice("model", "Model", offered_models(), resets=MODEL_DEPENDENT, format_func=label)
         prompt = view.text(
             "prompt", "Prompt", DEFAULT_PROMPT, st.text_area, resets=PROMPT_DEPENDENT, height=110, help=PROMPT_HELP
         )
         # The click takes the focus out of the text area, which is what hands its text over.
         st.button("Run", type="primary", width="stretch")
+        if prompt.strip() and prompt != prompt.rstrip():
+            st.caption(
+                "The prompt ends with a space or a line break. Most words bring their own space, so what comes next is "
+                "then something else."
+            )
+            st.button("Take it away", width="stretch", on_click=_take_text, args=(view, prompt.rstrip()))
+        for page, page_title in PAGES.items():
+            view.page_link(page, page_title, _switched_back(view))
+        name = view.choice("model", "Model", offered_models(), resets=MODEL_DEPENDENT, format_func=label)
         st.caption("Or try one of these:")
         for example, shows in EXAMPLES.items():
             st.button(

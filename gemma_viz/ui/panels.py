@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -68,12 +69,12 @@ def _values_of(figure: go.Figure, key: str) -> None:
 
 
 @st.fragment
-def folded(label: str, draw: Callable[[], None], key: str) -> None:
+def folded(label: str, key: str, draw: Callable[..., None], *arguments: Any) -> None:
     """A part of the page that is folded away, and drawn when somebody opens it: closed it would cost as much."""
     part = st.expander(label, key=key, on_change="rerun")
     if part.open:
         with part:
-            draw()
+            draw(*arguments)
 
 
 def _table(figure: go.Figure) -> None:

@@ -134,9 +134,10 @@ def head_output(values: HeadOutputs, layer: int, head: int, label: str, spec: Mo
     way = "adds to" if cosine > 0.1 else "takes away from" if cosine < -0.1 else "stands nearly at right angles to"
     norm = " and the norm after it" if spec.post_norms else ""
     return (
-        f"Through the output projection{norm}, head {head} of layer {layer} adds a vector of length **{size(length)}** "
-        f"to the stream of {code(label)}, which has {size(values.stream_length)}. Its cosine to the stream is "
-        f"{cosine:+.2f}: it {way} the direction the stream has. All {len(values.lengths)} heads together add "
+        f"Through attention's output projection (W_O, `o_proj` in the code){norm}, layer {layer}, head {head} "
+        f"adds a vector of length **{size(length)}** to the stream of {code(label)}, which has "
+        f"{size(values.stream_length)}. Its cosine to the stream is {cosine:+.2f}: it {way} the direction the "
+        f"stream has. All {len(values.lengths)} heads together add "
         f"{size(values.update_length)}."
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gemma_viz.numbers import head_label
 from gemma_viz.spec import ModelSpec
 from gemma_viz.stages import Floats
 from gemma_viz.stages.comparison import Aligned, Outputs, Streams
@@ -153,7 +154,7 @@ def heads_differ(values: Floats) -> str:
         return "Every head has the same pattern in both runs."
     order = np.argsort(np.where(np.isnan(values), -np.inf, values), axis=None)[::-1][:HEADS_NAMED]
     places = (np.unravel_index(place, values.shape) for place in order)
-    named = ", ".join(f"layer {layer} head {head} ({values[layer, head]:.3f})" for layer, head in places)
+    named = ", ".join(f"{head_label(layer, head)} ({values[layer, head]:.3f})" for layer, head in places)
     return f"Most differ: {named}. The median of all heads is {np.nanmedian(values):.3f}."
 
 

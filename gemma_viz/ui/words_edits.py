@@ -5,6 +5,7 @@ from typing import Any
 
 from gemma_viz.edits import Edits
 from gemma_viz.engine.keys import PatchKey
+from gemma_viz.numbers import head_label
 from gemma_viz.patching import Patch
 from gemma_viz.ui.words import code, named, size
 
@@ -45,7 +46,7 @@ _CHANGED: dict[str, Callable[[Any], str]] = {
     "rope_shift": lambda shift: f"positions moved by {shift:,}",
     "rope_shuffle": lambda seed: f"positions in a random order (seed {seed})",
     "activation": _ACTIVATIONS.__getitem__,
-    "without_heads": lambda heads: f"without {named('head', [f'{a}.{b}' for a, b in sorted(heads)])}",
+    "without_heads": lambda heads: f"without {named('head', [head_label(*place) for place in sorted(heads)])}",
     "without_neurons": lambda neurons: f"without {named('neuron', [f'{a}.{b}' for a, b in sorted(neurons)])}",
     "removal": lambda removal: f"what is left out replaced by its {removal}",
     "weight_bits": lambda bits: f"weights of the layers rounded to {bits} bits",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gemma_viz.numbers import head_label
 from gemma_viz.patching import PatchKind
 from gemma_viz.stages import Floats
 from gemma_viz.stages.patching import Direction, PatchMap, ThreeRuns
@@ -149,11 +150,11 @@ def heads_outcome(values: PatchMap, label: str) -> str:
     """Which heads move the answer at one token, in Markdown."""
     moved = np.nan_to_num(values.moved)
     layer, head = values.furthest
-    clearly = [f"{i}.{j}" for i, j in zip(*np.nonzero(moved >= CLEARLY), strict=True)]
-    named = f"A tenth or more: {', '.join(clearly[:12])}{' …' if len(clearly) > 12 else ''} (layer.head)."
+    clearly = [head_label(i, j) for i, j in zip(*np.nonzero(moved >= CLEARLY), strict=True)]
+    named = f"A tenth or more: {', '.join(clearly[:12])}{' …' if len(clearly) > 12 else ''}."
     return (
-        f"At {code(label)} head **{layer}.{head}** moves the answer furthest, to {values.recovered[layer, head]:.2f}. "
-        + (named if clearly else "No head moves it by a tenth of the way.")
+        f"At {code(label)} **layer {layer}, head {head}** moves the answer furthest, to "
+        f"{values.recovered[layer, head]:.2f}. " + (named if clearly else "No head moves it by a tenth of the way.")
     )
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from gemma_viz.numbers import signed
+from gemma_viz.numbers import head_label, signed
 from gemma_viz.stages.positions import ChangedPatterns
 from gemma_viz.stages.rope import Contributions, ScoreByDistance
 from gemma_viz.ui.words import code, size
@@ -70,7 +70,7 @@ def most_and_least_positional(values: NDArray[np.float32]) -> str:
     order = np.argsort(values, axis=None)
     named = [
         ", ".join(
-            f"layer {layer} head {head} ({values[layer, head]:.3f})"
+            f"{head_label(layer, head)} ({values[layer, head]:.3f})"
             for layer, head in (np.unravel_index(place, values.shape) for place in places)
         )
         for places in (order[::-1][:HEADS_NAMED], order[:HEADS_NAMED])

@@ -70,4 +70,4 @@ def test_a_patch_past_the_end_of_the_prompt_is_refused_with_a_sentence(offered: 
 def test_the_numbers_of_a_changed_view_are_the_changed_model_s(offered: list[str]) -> None:
     plain, changed = (open_page("pages/7_Output.py", **edits) for edits in ({}, {"edits": "mlp-off"}))
     assert said(plain).replace(said(changed), "") != ""
-    assert plain.dataframe[0].value.to_dict() != changed.dataframe[0].value.to_dict()
+    assert plain.get("plotly_chart")[0].proto.spec != changed.get("plotly_chart")[0].proto.spec

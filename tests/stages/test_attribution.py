@@ -66,13 +66,13 @@ def test_parts_come_by_size_and_are_complete() -> None:
         0.5, np.array([[1, -3], [0, 2]], np.float32), np.array([-1.5, 0.25], np.float32), -0.75, -0.75, is_sum=True
     )
     assert [part.name for part in values.parts] == [
-        "layer 0 head 1",
-        "layer 1 head 1",
-        "layer 0 MLP",
-        "layer 0 head 0",
+        "layer 0, head 1",
+        "layer 1, head 1",
+        "layer 0, MLP",
+        "layer 0, head 0",
         "embedding",
-        "layer 1 MLP",
-        "layer 1 head 0",
+        "layer 1, MLP",
+        "layer 1, head 0",
     ]
     assert sum(part.value for part in values.parts) == values.total
 

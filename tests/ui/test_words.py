@@ -193,8 +193,8 @@ def test_the_parts_of_a_score_are_split_at_half_a_turn() -> None:
 def test_heads_are_named_from_the_most_to_the_least_positional() -> None:
     values = np.array([[0.1, 0.9], [0.4, 0.01]], np.float32)
     said = words_rope.most_and_least_positional(values)
-    assert "this prompt: layer 0 head 1 (0.900), layer 1 head 0 (0.400)" in said
-    assert "Least: layer 1 head 1 (0.010)" in said
+    assert "this prompt: L0 H1 (0.900), L1 H0 (0.400)" in said
+    assert "Least: L1 H1 (0.010)" in said
     assert "nothing to compare" in words_rope.most_and_least_positional(values * np.nan)
 
 

@@ -36,7 +36,7 @@ def test_where_streams_part_is_said_as_it_is() -> None:
 
 def test_heads_that_differ_are_named() -> None:
     said = words_comparison.heads_differ(np.array([[0.1, 0.5], [NAN, 0.3]], np.float32))
-    assert "layer 0 head 1 (0.500), layer 1 head 1 (0.300), layer 0 head 0 (0.100)" in said
+    assert "L0 H1 (0.500), L1 H1 (0.300), L0 H0 (0.100)" in said
     assert "median of all heads is 0.300" in said
     assert "the same pattern" in words_comparison.heads_differ(np.full((2, 2), 1e-6, np.float32))
     assert "nothing to compare" in words_comparison.heads_differ(np.full((2, 2), NAN, np.float32))
