@@ -11,6 +11,8 @@ import pytest
 
 import gemma_viz as gv
 from gemma_viz import figures
+from gemma_viz.figures import neuron
+from gemma_viz.figures.style import NEGATIVE, POSITIVE, SELECTED
 from tests.figures.drawn import all_figures
 
 LONGEST_FIGURE = 2_000_000  # bytes of JSON
@@ -90,6 +92,13 @@ def test_tokens_never_become_markup(embedded: gv.Model) -> None:
             assert "<b" not in markup, name
             assert "<a" not in markup, name
             assert "<s" not in markup, name
+
+
+def test_a_neuron_s_bars_are_coloured_by_sign_and_the_selected_one_is_framed() -> None:
+    figure = neuron.over_prompt(np.array([2.0, -3.0, 1.0]), ["a", "b", "c"], 7, selected=1)
+    assert list(figure.data[0].marker.color) == [POSITIVE, NEGATIVE, POSITIVE]
+    (mark,) = figure.layout.shapes
+    assert (mark.x0, mark.x1, mark.line.color) == (0.5, 1.5, SELECTED)
 
 
 def test_the_same_values_give_the_same_figure(embedded: gv.Model) -> None:
