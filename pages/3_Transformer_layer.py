@@ -78,8 +78,7 @@ def one_token() -> None:
     answer = words.code(lens_labels[-1][0])
     st.markdown(
         f"If the stream of {words.code(page.label)} went to the output from an earlier depth, this is what would be "
-        f"predicted. The final answer {answer} leads for good "
-        + (f"from depth {seen.leads_from} of {spec.n_layers} on." if seen.leads_from else "at every depth.")
+        f"predicted. The final answer {answer} {words.leads(seen.leads_from, spec.n_layers)}."
     )
     panels.chart(draw.lens(seen, lens_labels), key="lens")
     left, right = st.columns(2, gap="large")

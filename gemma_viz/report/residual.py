@@ -67,12 +67,12 @@ def _on_its_way(subject: Subject) -> list[Block]:
     seen = lens(subject.cap, subject.position)
     labels = [[visible(text) for text in row] for row in seen.texts]
     answer = labels[-1][0]
-    leads = f"from depth {seen.leads_from} of {subject.spec.n_layers} on" if seen.leads_from else "at every depth"
     return [
         Heading("One token on its way"),
         Text(
             f"If the stream of {subject.token} went to the output from an earlier depth, this is what would be "
-            f"predicted (the “logit lens”). The final answer, {words.code(answer)}, leads {leads}."
+            f"predicted (the “logit lens”). The final answer {words.code(answer)} "
+            f"{words.leads(seen.leads_from, subject.spec.n_layers)}."
         ),
         Charts([draw.lens(seen, labels), draw.followed(seen, answer)]),
     ]

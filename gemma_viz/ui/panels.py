@@ -143,12 +143,8 @@ def why(view: View, run: live.Run, position: int, *, text: str, edits: Edits, wi
     labels = [visible(token) for token in values.texts]
     st.markdown(words.what_happened(values, labels, without))
     chart(draw.side_by_side(values, labels, f"without {without}"), key="what_if")
-    if values.baseline_scale == values.edited_scale:
-        return True
-    st.caption(
-        f"After token {position}. The stream that reaches the final norm has an RMS of "
-        f"{words.size(values.baseline_scale)} with the step and {words.size(values.edited_scale)} without it."
-    )
+    if scales := words.scales_at_the_end(values, position):
+        st.caption(scales)
     return True
 
 

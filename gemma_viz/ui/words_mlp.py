@@ -7,7 +7,7 @@ import numpy as np
 from gemma_viz.stages import Floats
 from gemma_viz.stages.mlp_alone import Alone, Slice
 from gemma_viz.tokens import visible
-from gemma_viz.ui.words import code, size
+from gemma_viz.ui.words import code, counted, size
 
 ROUNDING = 1e-3  # of the largest value: what bfloat16 leaves, the coarsest that models run in
 MANY_KINKS = 50  # on a line drawn through 200 points
@@ -55,7 +55,7 @@ def by_itself(values: Alone, label: str) -> str:
         alone = f"up to {size(values.alone_difference)}, which is rounding"
         if values.alone_difference > ROUNDING * values.largest_output:
             alone = f"up to {size(values.alone_difference)}"
-    others = f"The output of {n_others} other token{'s' if n_others > 1 else ''} differs."
+    others = f"The output of {counted(n_others, 'other token')} differs."
     return (
         f"The MLP’s output for {code(label)} {own}. {others if n_others else 'No other output differs either.'} Given "
         f"to the MLP without any other token, {code(label)} gets this output too, {alone}."
