@@ -294,21 +294,17 @@ else:
     toy(page)
 
 panels.code(live.values(check_mlp, page.run, layer))
+panels.reason(
+    "Attention moves information between tokens but hardly transforms it: once the weights are fixed, it is a "
+    f"weighted sum. The {term('MLP')} is where a token's own vector is turned into something new, and where most of a "
+    f"layer's parameters are: {3 * spec.d_model * spec.d_mlp:,} of them in each layer. The gate makes it more than a "
+    "matrix: it lets one part of the vector decide whether another part counts."
+)
 which = page.view.choice("mlp_off", "What to leave out", list(LEFT_OUT), format_func=lambda name: LEFT_OUT[name][1])
 edits, without = LEFT_OUT[which]
 if page.view.toggle("one", f"Only in layer {layer}"):
     edits, without = edits.only_in(layer), f"{without} in layer {layer}"
 else:
     without = f"{without} in all layers"
-panels.why(
-    page.view,
-    page.run,
-    page.position,
-    text="Attention moves information between tokens but hardly transforms it: once the weights are fixed, it is a "
-    f"weighted sum. The {term('MLP')} is where a token's own vector is turned into something new, and where most of a "
-    f"layer's parameters are: {3 * spec.d_model * spec.d_mlp:,} of them in each layer. The gate makes it more than a "
-    "matrix: it lets one part of the vector decide whether another part counts.",
-    edits=edits,
-    without=without,
-)
+panels.left_out(page.view, page.run, page.position, edits, without)
 end_page(page)
