@@ -93,11 +93,7 @@ def one_token() -> None:
 
 def rms_norm() -> None:
     """One norm in numbers, and what all of them divide by."""
-    st.markdown(
-        f"The RMS of a vector is the root of the mean of its squared numbers: their usual size. {term('RMSNorm')} "
-        f"divides the vector [{spec.d_model:,}] by its RMS, then multiplies each number with a factor that was learned "
-        "for its place. Gemma stores such a factor as what is added to 1, so a stored 0 changes nothing."
-    )
+    st.markdown(words.what_rms_norm_does(spec.d_model, term("RMSNorm")))
     left, right = st.columns(2, gap="large")
     with left:
         layer = page.choose_layer()

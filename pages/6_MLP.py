@@ -57,13 +57,9 @@ def this_token(page: Page, layer: int, values: Neurons) -> None:
     spec, token = page.run.model.spec, words.code(page.label)
     st.header("What happens")
     st.markdown(
-        f"In layer {layer} {token} meets {spec.d_mlp:,} neurons. Each compares the normalised stream "
-        f"[{spec.d_model:,}] with two vectors it has learned. The first product, the **gate**, says how far the neuron "
-        "opens: gelu makes nearly 0 of a gate well below 0, and keeps one well above it. The second, **up**, is what "
-        "is let through. gelu(gate) × up is the neuron's product; times a third learned vector, its column of the "
-        f"**down**-projection, it is added to the update [{spec.d_model:,}]. {values.open_share:.0%} of the gates "
-        f"are above 0. The update's RMS is {words.size(values.update_rms)}, the stream's "
-        f"{words.size(values.stream_rms)}."
+        f"In layer {layer} {token} meets {spec.d_mlp:,} neurons. {words_mlp.what_a_neuron_does(spec.d_model)} "
+        f"{words.percent(values.open_share)} of the gates are above 0. The update's RMS is "
+        f"{words.size(values.update_rms)}, the stream's {words.size(values.stream_rms)}."
     )
     left, right = st.columns(2, gap="large")
     with left:
@@ -127,7 +123,10 @@ def one_neuron(page: Page, layer: int, values: Neurons) -> None:
             }
         ),
         hide_index=True,
-        column_config={"in its context": st.column_config.TextColumn(width="large")},
+        column_config={
+            "product": st.column_config.NumberColumn(format="%.3f"),
+            "in its context": st.column_config.TextColumn(width="large"),
+        },
         key="firings",
     )
 
