@@ -44,8 +44,8 @@ def _layer(subject: Subject, layer: int) -> list[Block]:
         Heading(f"Layer {layer}"),
         Text(
             f"{subject.token} meets {spec.d_mlp:,} neurons. {words.percent(values.open_share)} of the gates are "
-            f"above 0. The update that comes out has an RMS of {words.size(values.update_rms)}; the stream that it is added to, "
-            f"{words.size(values.stream_rms)}."
+            f"above 0. The update that comes out has an RMS of {words.size(values.update_rms)}; the stream that it is "
+            f"added to, {words.size(values.stream_rms)}."
         ),
         Charts([draw.gelu_curve(values), draw.distributions(values, subject.label)]),
         Text(
