@@ -1,5 +1,6 @@
 """The app as a server: `streamlit run app.py`. Its first page is overview.py, the others are in the folder pages."""
 
+import sys
 from pathlib import Path
 
 from starlette.middleware import Middleware
@@ -19,7 +20,8 @@ log.to_stderr()
 try:
     settings()  # a setting that cannot be is said at the start, not to the first visitor
 except BadSetting as error:
-    raise SystemExit(f"gemma-viz: {error}") from None
+    print(f"gemma-viz: {error}", file=sys.stderr, flush=True)
+    raise SystemExit(2) from None
 
 operator.start(live.engine())
 app = App(

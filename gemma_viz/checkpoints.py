@@ -169,7 +169,7 @@ def load(
     """
     name = str(name or EMBEDDED)
     shown, dtype = label(name), dtype_of(dtype)
-    limit = _token_limit() if token_limit is None else token_limit
+    limit = token_limit_setting() if token_limit is None else token_limit
     is_embedded = name == EMBEDDED
     with _plain_errors(name, shown, "config.json"):
         source = embedded_checkpoint(progress) if is_embedded else _source(name, shown)
@@ -210,7 +210,8 @@ def _unreadable(shown: str, what: str) -> ModelNotFound:
     return ModelNotFound(f"{shown} is not a whole checkpoint: {what}. Choose another, or get it again.")
 
 
-def _token_limit() -> int | None:
+def token_limit_setting() -> int | None:
+    """`$GEMMA_VIZ_MAX_TOKENS`, in tokens; None where it is not set. Raises BadSetting."""
     chosen = os.environ.get(MAX_TOKENS)
     if not chosen:
         return None

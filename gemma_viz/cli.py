@@ -2,7 +2,8 @@
 
 Results go to stdout, everything else to stderr.
 
-Returns 0; 1 where something cannot be had, which a sentence on stderr explains; 2 for a command that is not one.
+Returns 0; 1 where something cannot be had, which a sentence on stderr explains; 2 for a command that is not one, or a
+setting in the environment that cannot be.
 """
 
 import argparse
@@ -18,12 +19,20 @@ from typing import Any
 from transformers.utils import logging
 
 from gemma_viz.capture import Capture
-from gemma_viz.checkpoints import EMBEDDED, GEMMA_2B, MODELS, availability, load, offered_models
+from gemma_viz.checkpoints import (
+    EMBEDDED,
+    GEMMA_2B,
+    MODELS,
+    availability,
+    load,
+    offered_models,
+    token_limit_setting,
+)
 from gemma_viz.edits import Edits
 from gemma_viz.engine import serve
-from gemma_viz.errors import GemmaVizError
+from gemma_viz.errors import BadSetting, GemmaVizError
 from gemma_viz.model import Model
-from gemma_viz.placement import default_device
+from gemma_viz.placement import default_device, device_setting
 from gemma_viz.report import STAGES, walk
 from gemma_viz.service.settings import settings
 from gemma_viz.tokens import visible
@@ -46,6 +55,7 @@ examples:
   gemma-viz walk "The cat sat on the mat. The cat" --layers 5,11 --heads 0 --stages attention,output
   gemma-viz next "The capital of France is" -k 5
   gemma-viz next "The capital of France is" --edits attention-off
+  gemma-viz next "I want to move" --edits without_heads-3x2
   echo "Naïve café 🙂" | gemma-viz tokens - --json
 """
 
@@ -63,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asked.run(asked)
     except UsageError as error:
         parser.error(str(error))
+    except BadSetting as error:
+        return _say(str(error), 2)
     except GemmaVizError as error:
         return _say(str(error))
     except OSError as error:
@@ -208,7 +220,7 @@ def _app(asked: argparse.Namespace) -> None:
         raise GemmaVizError("The app's pages are not installed with this package. Run it from the project's folder.")
     if asked.model:
         os.environ[MODELS] = asked.model
-    settings()  # one that cannot be is said before an address that would not answer
+    _check_settings()
     for name in offered_models():
         model = availability(name)
         if model.needs:
@@ -219,11 +231,19 @@ def _app(asked: argparse.Namespace) -> None:
     os.execv(sys.executable, command)  # in this process's place, so that signals reach the server
 
 
+def _check_settings() -> None:
+    """Raises BadSetting: one that cannot be is said before an address that would not answer."""
+    settings()
+    device_setting()
+    token_limit_setting()
+
+
 def _serve(asked: argparse.Namespace) -> None:
     fewest, most = asked.replicas
     if fewest > most:
         raise UsageError("--replicas takes the smaller number first")
     gpus = float(default_device().type == "cuda") if asked.gpus is None else asked.gpus
+    _check_settings()
     serve.run(asked.host, asked.port, (fewest, most), asked.cpus, gpus, _report)
 
 
@@ -332,6 +352,6 @@ def _report(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _say(error: str) -> int:
+def _say(error: str, code: int = 1) -> int:
     _report(f"gemma-viz: {error}")
-    return 1
+    return code

@@ -85,7 +85,7 @@ def place(
 def _groups(device: str | torch.device | None) -> list[list[torch.device]]:
     """Devices that may hold the model together, in the order in which they are tried."""
     gpus = [torch.device("cuda", number) for number in range(torch.cuda.device_count())]
-    device = device or _device_setting()
+    device = device or device_setting()
     if device == ALL_GPUS:
         return [gpus or [default_device()]]
     if device is not None:
@@ -93,7 +93,8 @@ def _groups(device: str | torch.device | None) -> list[list[torch.device]]:
     return [[default_device()], *([gpus] if len(gpus) > 1 else [])]
 
 
-def _device_setting() -> str | None:
+def device_setting() -> str | None:
+    """`$GEMMA_VIZ_DEVICE`, one that is here; None where it is not set. Raises BadSetting."""
     chosen = os.environ.get(DEVICE, "").strip()
     if not chosen:
         return None

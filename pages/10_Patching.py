@@ -171,12 +171,12 @@ def choose(page: Page, name: str, label: str, options: dict) -> str:
 def show_cell(page: Page, layer: int, position: int) -> None:
     """Choose a cell of the map, from a callback."""
     page.choose_token(position)
-    page.view.set(layer=str(layer) if layer else None)
+    page.view.set(layer=str(layer))
 
 
 def show_head(page: Page, layer: int, head: int) -> None:
     """Choose a cell of the map of heads, from a callback."""
-    page.view.set(layer=str(layer) if layer else None, head=str(head) if head else None)
+    page.view.set(layer=str(layer), head=str(head) if head else None)
 
 
 def map_of_tokens(page: Page, pair: Pair, values: PatchMap, first: int, chosen: tuple[int, int]) -> None:
@@ -220,6 +220,7 @@ def the_cell(page: Page, pair: Pair, values: PatchMap, patch: PatchKey) -> None:
     changes = {
         "patch": patch_text(patch.kind, patch.layer, patch.position, patch.head),
         "edits": None,
+        "layer": str(patch.layer) if patch.layer else None,
         **page.view.text_parameters("prompt", pair.base.text, DEFAULT_PROMPT),
         **page.view.text_parameters("other", pair.source.text, OTHER_PROMPT),
     }

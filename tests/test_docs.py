@@ -147,3 +147,12 @@ def test_the_citation_names_this_version() -> None:
     assert citation["version"] == __version__
     assert citation["authors"] == [{"name": "The Gemma Viz contributors"}]
     assert {"cff-version", "message", "title"} <= citation.keys()
+
+
+def test_the_prompts_for_a_class_go_on_as_the_table_says(embedded: gv.Model) -> None:
+    rows = re.findall(r"^\| `([^`|]+)` \| `([^`|]+)` \| ([\d.]+)% \|$", TEXTS["teachers.md"], re.M)
+    assert len(rows) >= 10
+    for prompt, answer, percent in rows:
+        top = embedded.capture(prompt).top_k(1)
+        assert top.texts[0].strip() == answer, prompt
+        assert float(top.probabilities[0]) * 100 == pytest.approx(float(percent), abs=0.3), prompt

@@ -11,6 +11,7 @@ import pytest
 import gemma_viz as gv
 from gemma_viz import cli
 from gemma_viz.checkpoints import offered_models
+from gemma_viz.service.settings import settings
 
 
 @pytest.fixture
@@ -154,6 +155,28 @@ def test_the_app_s_models_are_those_that_are_named(
     assert cli.main(["app", "--model", f"{tiny_folder},{tmp_path / 'nowhere'}"]) == 0
     assert offered_models() == (tiny_folder, str(tmp_path / "nowhere"))
     assert "nowhere: There is no folder 'nowhere'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "takes"),
+    [
+        ("GEMMA_VIZ_LINE", "0", "1 or more"),
+        ("GEMMA_VIZ_MAX_TOKENS", "many", "a whole number of tokens"),
+        ("GEMMA_VIZ_DEVICE", "toaster", "auto, cpu, cuda"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_said_before_an_address(
+    name: str, value: str, takes: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings.cache_clear()
+    monkeypatch.setattr("os.execv", lambda program, command: pytest.fail("started"))
+    monkeypatch.setenv(name, value)
+    assert cli.main(["app"]) == 2
+    said = capsys.readouterr().err
+    assert f"{name} is '{value}'. It takes" in said
+    assert takes in said
+    assert "http" not in said
+    settings.cache_clear()
 
 
 def test_help_keeps_its_names_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

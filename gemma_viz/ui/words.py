@@ -106,7 +106,7 @@ def where_it_falls(scale: NDArray[np.float32]) -> str:
         return "On its way it runs out of range."
     falls = [str(layer) for layer in np.flatnonzero(np.diff(scale) < 0)]
     if not falls:
-        return "No layer makes it smaller."
+        return "No layer as a whole makes it smaller."
     if len(falls) == len(scale) - 1:
         return "Every layer makes it smaller."
     return f"It falls in {named('layer', falls)}, and in no other."

@@ -132,7 +132,7 @@ def test_groups_are_compared_as_the_numbers_are(within: float, between: float, s
 def test_layers_that_make_a_stream_smaller_are_named() -> None:
     assert words.where_it_falls(np.array([1.0, 2.0, 1.5, 3.0])) == "It falls in layer 1, and in no other."
     assert words.where_it_falls(np.array([2.0, 1.0, 1.5, 1.2])) == "It falls in layers 0 and 2, and in no other."
-    assert words.where_it_falls(np.array([1.0, 1.0, 2.0])) == "No layer makes it smaller."
+    assert words.where_it_falls(np.array([1.0, 1.0, 2.0])) == "No layer as a whole makes it smaller."
     assert words.where_it_falls(np.array([3.0, 2.0])) == "Every layer makes it smaller."
     assert words.where_it_falls(np.array([3.0, np.inf])) == "On its way it runs out of range."
 
