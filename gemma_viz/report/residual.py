@@ -42,8 +42,8 @@ def section(subject: Subject) -> Section:
         *_on_its_way(subject),
         Heading("RMSNorm"),
         Text(
-            "Before a sublayer reads the stream, the vector is divided by its RMS and each component multiplied with a "
-            "factor that was learned. Whatever the stream's scale, what is read has one size."
+            f"{words.what_rms_norm_does(spec.d_model)} That is done before a sublayer reads the stream: whatever the "
+            "stream's scale, what is read has one size."
             + (" In this model the sublayers' results are normalised too, before they are added." * spec.post_norms)
         ),
         Charts([draw.divisor(values, subject.label, position)]),

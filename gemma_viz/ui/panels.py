@@ -135,8 +135,18 @@ def why(view: View, run: live.Run, position: int, *, text: str, edits: Edits, wi
 
     without: what `edits` leave out, in a sentence. Returns whether it is left out now.
     """
+    reason(text)
+    return left_out(view, run, position, edits, without)
+
+
+def reason(text: str) -> None:
+    """The first half of `why`, for pages that let a visitor choose what is left out: the choice stands between both."""
     st.header("Why")
     st.markdown(text)
+
+
+def left_out(view: View, run: live.Run, position: int, edits: Edits, without: str) -> bool:
+    """The second half of `why`: the switch, and what becomes of the prediction."""
     if not view.toggle("off", f"Leave out {without} and run this prompt again"):
         return False
     values = live.comparison(run, edits, position)

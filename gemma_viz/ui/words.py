@@ -88,6 +88,15 @@ def groups_compared(within: float, between: float) -> str:
     )
 
 
+def what_rms_norm_does(d_model: int, name: str = "RMSNorm") -> str:
+    """In plain words, in Markdown. name: Markdown that says RMSNorm"""
+    return (
+        f"The RMS of a vector is the root of the mean of its squared numbers: their usual size. {name} divides the "
+        f"vector [{d_model:,}] by its RMS, then multiplies each number with a factor that was learned for its place. "
+        "Gemma stores such a factor as what is added to 1, so a stored 0 changes nothing."
+    )
+
+
 def where_it_falls(scale: NDArray[np.float32]) -> str:
     """Which layers make a stream smaller.
 

@@ -24,6 +24,16 @@ def marked(before: str, token: str, after: str) -> str:
     return "".join(visible(part).replace(SPACE_SIGN, " ") for part in (before, f"«{token}»", after))
 
 
+def what_a_neuron_does(d_model: int) -> str:
+    """Gate, up, product and down in plain words, in Markdown. It follows on a sentence about neurons."""
+    return (
+        f"Each compares the normalised stream [{d_model:,}] with two vectors it has learned. The first product, the "
+        "**gate**, says how far the neuron opens: gelu makes nearly 0 of a gate well below 0, and keeps one well above "
+        "it. The second, **up**, is what is let through. gelu(gate) × up is the neuron's product; times a third "
+        f"learned vector, its column of the **down**-projection, it is added to the update [{d_model:,}]."
+    )
+
+
 def strongest_tokens(act: Floats, labels: Sequence[str], neuron: int) -> str:
     """On which tokens of the prompt a neuron is strongest, in Markdown. act: float32 [position], its products."""
     strongest = np.argsort(-np.abs(act), kind="stable")[:TOKENS_NAMED]
