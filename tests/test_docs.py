@@ -12,6 +12,8 @@ from streamlit.testing.v1 import AppTest
 
 import gemma_viz as gv
 from docs.build import as_markdown, build
+from gemma_viz.stages.residual import lens
+from gemma_viz.tokens import visible
 from gemma_viz.ui.page import PAGES
 from gemma_viz.version import __version__
 
@@ -136,6 +138,27 @@ def test_a_link_opens_the_view_it_promises(link: str, embedded: gv.Model) -> Non
     assert not [note.value for note in app.info if any(refusal in note.value for refusal in refusals)]
 
 
+PREDICTED = re.findall(r"^\| `([^`]+)` \| `([^`]+)` \| (\d+)% \|", TEXTS["teachers.md"], re.MULTILINE)
+
+
+def test_the_prompts_for_teachers_are_predicted_as_their_table_says(embedded: gv.Model) -> None:
+    assert len(PREDICTED) >= 8
+    for prompt, following, percent in PREDICTED:
+        top = embedded.capture(prompt).top_k(1)
+        assert visible(top.texts[0]) == following, prompt
+        assert 100 * top.probabilities[0] == pytest.approx(float(percent), abs=1), prompt
+
+
+def test_the_plan_for_teachers_says_what_is_seen(embedded: gv.Model) -> None:
+    cap = embedded.capture("The cat sat on the mat. The cat sat on the")
+    assert lens(cap, len(cap) - 1).leads_from == 12
+    assert cap.attention(5).pattern[3, -1, 6] == pytest.approx(0.70, abs=0.01)
+    without = embedded.capture(cap.text, gv.Edits(rope=False)).top_k(1)
+    assert (without.texts[0], round(without.probabilities[0], 2)) == (" bed", 0.17)
+    weak = embedded.capture("The capital of France is").top_k(3)
+    assert (weak.texts[2], round(weak.probabilities[2], 2)) == (" Paris", 0.08)
+
+
 def test_the_settings_that_are_named_are_those_that_are_read() -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "gemma_viz").rglob("*.py"))
     for name in set(re.findall(r"GEMMA_VIZ_\w+", "".join(TEXTS.values()))):
@@ -147,12 +170,3 @@ def test_the_citation_names_this_version() -> None:
     assert citation["version"] == __version__
     assert citation["authors"] == [{"name": "The Gemma Viz contributors"}]
     assert {"cff-version", "message", "title"} <= citation.keys()
-
-
-def test_the_prompts_for_a_class_go_on_as_the_table_says(embedded: gv.Model) -> None:
-    rows = re.findall(r"^\| `([^`|]+)` \| `([^`|]+)` \| ([\d.]+)% \|$", TEXTS["teachers.md"], re.M)
-    assert len(rows) >= 10
-    for prompt, answer, percent in rows:
-        top = embedded.capture(prompt).top_k(1)
-        assert top.texts[0].strip() == answer, prompt
-        assert float(top.probabilities[0]) * 100 == pytest.approx(float(percent), abs=0.3), prompt

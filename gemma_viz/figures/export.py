@@ -94,8 +94,12 @@ def to_html(figure: go.Figure) -> str:
 
 def file_name(figure: go.Figure) -> str:
     """A name for the figure's files, without ending, that every system takes: words of its title."""
-    words = re.findall(r"\w+", figure.layout.meta["title"].lower())
-    return "-".join(words)[:LONGEST_NAME].strip("-") or "chart"
+    return safe_name(figure.layout.meta["title"].lower()) or "chart"
+
+
+def safe_name(*texts: str) -> str:
+    """A file's name, without ending, of the words of some texts; empty where they have none."""
+    return "-".join(word for text in texts for word in re.findall(r"\w+", text))[:LONGEST_NAME].strip("-")
 
 
 def image_options(figure: go.Figure) -> dict[str, Any]:

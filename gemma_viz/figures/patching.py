@@ -1,6 +1,5 @@
 """Patching drawn: the map of what is recovered, its lines by layer, and the predictions of three runs."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,19 +9,12 @@ from gemma_viz.figures.output import probability_bars
 from gemma_viz.figures.style import CATEGORICAL, DIVERGING, colour_scale, finish, frame, plain, token_axis
 from gemma_viz.stages.patching import Direction, PatchMap, ThreeRuns
 
-NO_NUMBER = "#888888"
 LINES_SHOWN = 8
 
 
-def shade(moved: float) -> str:
-    """The colour of a share of the way to the other run: pale at 0, orange up to 1, blue down to -1."""
-    if math.isnan(moved):
-        return NO_NUMBER
-    place = (min(max(moved, -1.0), 1.0) + 1) / 2 * (len(DIVERGING) - 1)
-    below = min(int(place), len(DIVERGING) - 2)
-    ends = [[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in DIVERGING[below : below + 2]]
-    mixed = [round(a + (b - a) * (place - below)) for a, b in zip(*ends, strict=True)]
-    return "#" + "".join(f"{part:02x}" for part in mixed)
+# The colours of a run that has moved all the way away from the other one, and all the way to it. One that has not moved
+# has the colour of the page, so that they are darker than a light page and lighter than a dark one.
+ENDS = {"light": (DIVERGING[0], DIVERGING[-1]), "dark": (DIVERGING[2], DIVERGING[-3])}
 
 
 def legend(direction: Direction) -> tuple[str, str, str]:

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 
 import streamlit as st
 
-from gemma_viz.figures.patching import legend, shade
-from gemma_viz.figures.style import DIVERGING, short
+from gemma_viz.figures.patching import ENDS, legend
+from gemma_viz.figures.style import short
 from gemma_viz.stages.patching import PatchMap
 
 _HERE = Path(__file__).parent
@@ -66,8 +67,8 @@ def patch_map(
                 for column in shown
             ],
             "values": [_number(value) for value in values.recovered[:, first:].ravel().tolist()],
-            "colours": [shade(moved) for moved in values.moved[:, first:].ravel().tolist()],
-            "scale": DIVERGING,
+            "moved": [None if isnan(moved) else moved for moved in values.moved[:, first:].ravel().tolist()],
+            "ends": ENDS,
             "legend": legend(values.direction),
             "chosen": chosen[0] * len(shown) + chosen[1] - first if chosen[1] >= first else None,
         },

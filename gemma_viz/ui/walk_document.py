@@ -2,6 +2,8 @@
 
 import streamlit as st
 
+from gemma_viz.checkpoints import label
+from gemma_viz.figures.export import safe_name
 from gemma_viz.report import walk_of
 from gemma_viz.ui import live
 from gemma_viz.ui.page import Page
@@ -24,7 +26,7 @@ def walk_document(page: Page) -> None:
         place.download_button(
             f"Save the document ({len(html) / 1e6:.1f} MB)",
             html.encode,  # when it is asked for: a run of the page sends no file that nobody took
-            file_name="walk.html",
+            file_name=f"{safe_name('walk', label(page.run.model.name), page.run.text)}.html",
             mime="text/html",
             icon=":material/download:",
             type="primary",

@@ -153,3 +153,11 @@ def test_files_are_named_after_the_title() -> None:
     assert re.fullmatch(r"[\w-]{1,60}", export.file_name(figure))
     figure.layout.meta = {"title": "…"}
     assert export.file_name(figure) == "chart"
+
+
+def test_a_name_of_several_texts_is_short_and_holds_words_only() -> None:
+    assert export.safe_name("walk", "Gemma 3 270M (embedded)", "../I want\n<to> move") == (
+        "walk-Gemma-3-270M-embedded-I-want-to-move"
+    )
+    assert len(export.safe_name("walk", "long " * 40)) <= 60
+    assert export.safe_name("…") == ""
