@@ -45,14 +45,15 @@ def test_a_visitor_who_asks_for_too_much_is_told_when_to_go_on_and_keeps_the_pro
     setting(REQUESTS_PER_SESSION="2")
     app = open_page("overview.py", prompt="the cat")
     type_prompt(app, "the red cat")
-    assert not app.error
+    assert not app.warning
     type_prompt(app, "the green cat")
     assert not app.exception
-    assert "Too many requests in a minute: try again in" in app.error[0].value
+    assert "Too many requests in a minute: try again in" in app.warning[0].value
+    assert any(button.label == "Try again" for button in app.button)
     assert prompt_of(app).value == "the green cat"
     assert app.query_params["prompt"] == "the green cat"
     type_prompt(app, "the red cat")
-    assert not app.error, "what was run before is there"
+    assert not app.warning, "what was run before is there"
 
 
 def test_a_page_that_is_only_drawn_again_counts_nothing(setting: Set) -> None:
@@ -60,7 +61,7 @@ def test_a_page_that_is_only_drawn_again_counts_nothing(setting: Set) -> None:
     app = open_page("pages/4_Attention.py", prompt="the red cat")
     for layer in (1, 2, 3):
         app.slider[0].set_value(layer).run()
-        assert not app.error
+        assert not app.warning
 
 
 def test_a_change_of_the_model_is_a_request_of_its_own(setting: Set) -> None:
@@ -68,14 +69,14 @@ def test_a_change_of_the_model_is_a_request_of_its_own(setting: Set) -> None:
     app = open_page("pages/7_Output.py", prompt="the red cat")
     next(toggle for toggle in app.toggle if toggle.label.startswith("Leave out")).set_value(True).run()
     assert not app.exception
-    assert "Too many requests" in app.error[0].value
+    assert "Too many requests" in app.warning[0].value
     assert app.get("plotly_chart"), "what is above stays"
 
 
 def test_sessions_from_one_address_share_its_requests(setting: Set) -> None:
     setting(REQUESTS_PER_ADDRESS="1")
-    assert not open_page("overview.py", prompt="one").error
-    assert "Too many requests" in open_page("overview.py", prompt="two").error[0].value
+    assert not open_page("overview.py", prompt="one").warning
+    assert "Too many requests" in open_page("overview.py", prompt="two").warning[0].value
 
 
 def test_where_too_many_pages_are_drawn_a_visitor_is_told_to_try_again_and_keeps_the_prompt(setting: Set) -> None:
