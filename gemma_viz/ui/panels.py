@@ -19,6 +19,7 @@ from gemma_viz.stages.embedding import token_of_word
 from gemma_viz.tokens import visible
 from gemma_viz.ui import live, words
 from gemma_viz.ui.view import View
+from gemma_viz.ui.words_presets import question_of
 
 CHART_TOOLS = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
 
@@ -137,6 +138,13 @@ def why(view: View, run: live.Run, position: int, *, text: str, edits: Edits, wi
     """
     st.header("Why")
     st.markdown(text)
+    if question := question_of(edits, run.model.spec):
+        view.page_link(
+            "pages/9_Experiments.py",
+            "Guess first: this question on Experiments",
+            {"why": question, "experiments": None, "guess": None, "off": None},
+            icon=":material/science:",
+        )
     if not view.toggle("off", f"Leave out {without} and run this prompt again"):
         return False
     values = live.comparison(run, edits, position)
