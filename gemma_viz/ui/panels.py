@@ -19,6 +19,7 @@ from gemma_viz.stages.embedding import token_of_word
 from gemma_viz.tokens import visible
 from gemma_viz.ui import live, words
 from gemma_viz.ui.view import View
+from gemma_viz.ui.words_presets import question_of
 
 CHART_TOOLS = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
 
@@ -147,6 +148,13 @@ def reason(text: str) -> None:
 
 def left_out(view: View, run: live.Run, position: int, edits: Edits, without: str) -> bool:
     """The second half of `why`: the switch, and what becomes of the prediction."""
+    if question := question_of(edits, run.model.spec):
+        view.page_link(
+            "pages/9_Experiments.py",
+            "Guess first: this question on Experiments",
+            {"why": question, "experiments": None, "guess": None, "off": None},
+            icon=":material/science:",
+        )
     if not view.toggle("off", f"Leave out {without} and run this prompt again"):
         return False
     values = live.comparison(run, edits, position)

@@ -1,6 +1,7 @@
 """Every page, on every family."""
 
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -128,6 +129,16 @@ def test_what_a_page_leaves_out_is_in_place_on_the_next(offered: list[str]) -> N
     links = [link.proto for link in app.get("page_link")]
     assert links
     assert all("off=" not in link.query_string and "layer=1" in link.query_string for link in links)
+
+
+@pytest.mark.parametrize(("page", "why"), [("4_Attention", "attention"), ("5_RoPE", "rope"), ("6_MLP", "mlp")])
+def test_a_why_leads_to_its_question_with_nothing_guessed(offered: list[str], page: str, why: str) -> None:
+    app = open_page(f"pages/{page}.py", prompt="the red cat", off="1", guess="stays")
+    link = next(link.proto for link in app.get("page_link") if link.proto.label.startswith("Guess first"))
+    asked = dict(parse_qsl(link.query_string))
+    assert (asked["why"], asked["prompt"]) == (why, "the red cat")
+    assert "guess" not in asked
+    assert "off" not in asked
 
 
 def test_an_empty_prompt_is_said_to_be_one(offered: list[str]) -> None:
