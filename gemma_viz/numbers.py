@@ -18,6 +18,18 @@ def percent(probability: float) -> str:
     return f"{probability * 100:.1f}%" if probability >= 0.001 else f"{probability * 100:.2g}%"
 
 
+def fixed(number: float, digits: int) -> str:
+    """A number with so many digits after the point; one that is smaller than they show is said to be.
+
+    >>> fixed(-1.5, 2), fixed(0.00002, 3), fixed(0, 3)
+    ('−1.50', 'less than 0.001', '0.000')
+    """
+    written = f"{number:,.{digits}f}"
+    if number > 0 and float(written.replace(",", "")) == 0:
+        return f"less than {10**-digits:.{digits}f}"
+    return written.replace("-", "−")
+
+
 def signed(number: float, digits: int) -> str:
     """A number with its sign and so many digits after the point.
 

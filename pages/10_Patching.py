@@ -171,12 +171,12 @@ def choose(page: Page, name: str, label: str, options: dict) -> str:
 def show_cell(page: Page, layer: int, position: int) -> None:
     """Choose a cell of the map, from a callback."""
     page.choose_token(position)
-    page.view.set(layer=str(layer) if layer else None)
+    page.view.set(layer=str(layer))
 
 
 def show_head(page: Page, layer: int, head: int) -> None:
     """Choose a cell of the map of heads, from a callback."""
-    page.view.set(layer=str(layer) if layer else None, head=str(head) if head else None)
+    page.view.set(layer=str(layer), head=str(head) if head else None)
 
 
 def map_of_tokens(page: Page, pair: Pair, values: PatchMap, first: int, chosen: tuple[int, int]) -> None:
@@ -220,6 +220,7 @@ def the_cell(page: Page, pair: Pair, values: PatchMap, patch: PatchKey) -> None:
     changes = {
         "patch": patch_text(patch.kind, patch.layer, patch.position, patch.head),
         "edits": None,
+        "layer": str(patch.layer) if patch.layer else None,
         **page.view.text_parameters("prompt", pair.base.text, DEFAULT_PROMPT),
         **page.view.text_parameters("other", pair.source.text, OTHER_PROMPT),
     }
@@ -236,9 +237,9 @@ page = start_page(
 )
 st.markdown(
     "Two prompts that differ in a word have different answers. Somewhere on the way from that word to the last token "
-    f"the model carries the difference, and {term('patching')} finds where. A *patch* puts one vector of the other run, "
-    "from one layer and token, in the place of this run's own; all that follows is then computed with it. If the answer "
-    "comes along, that vector carries enough of the difference. The prompt in the sidebar is the "
+    f"the model carries the difference, and {term('patching')} finds where. A *patch* puts one vector of the other "
+    "run, from one layer and token, in the place of this run's own; all that follows is then computed with it. If the "
+    "answer comes along, that vector carries enough of the difference. The prompt in the sidebar is the "
     f"{term('clean', '**clean**')} one, the other is the {term('corrupted', '**corrupted**')} one."
 )
 if (corrupted := other_run(page)) and (measured := compared(page, corrupted)):

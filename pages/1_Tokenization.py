@@ -12,7 +12,7 @@ from gemma_viz.ui.page import end_page, start_page
 from gemma_viz.ui.words_glossary import term
 
 KINDS = {
-    "added": "added by the tokenizer",
+    "added": "special token, added by the tokenizer",
     "special": "special token",
     "byte": "single byte",
     "text": "piece of text",
@@ -72,15 +72,19 @@ with right:
         piece.spaces, f"holds {piece.spaces} spaces, each written ▁"
     )
     st.markdown(
-        f"**The selected token.** {words.code(piece.token.piece)} is entry **{piece.token.id:,}** of "
+        f"**The selected token.** {words.code(visible(piece.token.piece))} is entry **{piece.token.id:,}** of "
         f"{values.vocab_size:,}. It is a {KINDS[piece.kind]}"
-        + (f", {spaces}, and stands for {len(piece.utf8)} bytes of the text." if piece.kind == "text" else ".")
+        + (
+            f", {spaces}, and stands for {words.counted(len(piece.utf8), 'byte')} of the text."
+            if piece.kind == "text"
+            else "."
+        )
     )
+    neighbours = [words.code(visible(entry)) for entry in values.neighbours[page.position]]
     st.markdown(
-        f"Its neighbours in the list are {' and '.join(map(words.code, values.neighbours[page.position]))}: an id "
-        "is only a "
-        "row number in the vocabulary and says nothing of meaning. Among the pieces that were made by merging, a lower "
-        "id was merged earlier."
+        f"Next to it in the list {'stand' if len(neighbours) > 1 else 'stands'} {' and '.join(neighbours)}: an id is "
+        "only a row number in the vocabulary and says nothing of meaning. Among the pieces that were made by merging, "
+        "a lower id was merged earlier."
     )
     st.markdown(
         "The cut loses nothing: joined again, the pieces give exactly the prompt."
@@ -122,7 +126,7 @@ if n_merges:
     if others:
         st.markdown("Some of the others: " + " · ".join(words.pieces(cut) for cut in others))
 else:
-    st.markdown(f"{words.code(built.word)} is an entry as it stands: there is nothing to put together.")
+    st.markdown(f"{words.code(visible(built.word))} is an entry as it stands: there is nothing to put together.")
 
 if piece.kind == "text" and piece.token.text.strip():
     st.header("A space or a capital makes another token")
@@ -157,9 +161,9 @@ st.caption(
 
 st.header("Why")
 st.markdown(
-    f"A text could be cut finer. With single bytes the vocabulary would have 256 entries, but this prompt would be "
-    f"{values.n_bytes:,} positions long instead of {values.n_tokens:,}, and attention compares every position with "
-    f"every earlier one. It could be cut coarser, into whole words, but then new words have no entry. Gemma's "
+    "A text could be cut finer. With single bytes the vocabulary would have 256 entries, but "
+    f"{words.into_bytes(values.n_bytes, values.n_tokens)}, and attention compares every position with every earlier "
+    f"one. It could be cut coarser, into whole words, but then new words have no entry. Gemma's "
     f"{values.vocab_size:,} entries are the compromise: common words are one piece, rare ones several, and characters "
     f"that are in no piece fall back to the {values.n_byte_pieces} single bytes. The price is the table: "
     f"{values.embedding_parameters / 1e6:,.0f} million parameters, {values.embedding_share:.0%} of this model."
@@ -176,7 +180,8 @@ if page.view.toggle("smaller", "Stop the merges earlier, and see what a smaller 
         }
     cut = tried[chosen]
     st.markdown(
-        f"With {cut.size:,} entries your prompt is {len(cut.tokens):,} tokens: {words.pieces(cut.tokens[:60])}"
+        f"With {cut.size:,} entries your prompt is {words.counted(len(cut.tokens), 'token')}: "
+        + words.pieces(cut.tokens[:60])
         + (" …" if len(cut.tokens) > 60 else "")
     )
     st.markdown(
@@ -233,7 +238,10 @@ if entries:
         height=320,
         key="entries",
     )
-    st.caption(f"{n_entries:,} entries" + (f", the first {len(entries)} shown." if n_entries > len(entries) else "."))
+    st.caption(
+        ("1 entry" if n_entries == 1 else f"{n_entries:,} entries")
+        + (f", the first {len(entries)} shown." if n_entries > len(entries) else ".")
+    )
 else:
     st.info("No entry is like that. Shorten the text, or choose another script or kind.")
 end_page(page)

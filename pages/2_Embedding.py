@@ -175,6 +175,6 @@ if panels.why(
     st.markdown(
         f"The first attention's share in the stream of {words.code(page.label)}, √(var r / (var r + var s)) with r "
         "for what is added and s for the stream, is "
-        f"{as_it_is:.2f} with the rescaling and {unscaled:.2f} without it. At 1 nothing of the token itself is left."
+        f"{as_it_is:.4f} with the rescaling and {unscaled:.4f} without it. At 1 nothing of the token itself is left."
     )
 end_page(page)

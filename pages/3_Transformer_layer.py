@@ -78,8 +78,7 @@ def one_token() -> None:
     answer = words.code(lens_labels[-1][0])
     st.markdown(
         f"If the stream of {words.code(page.label)} went to the output from an earlier depth, this is what would be "
-        f"predicted. The final answer {answer} leads for good "
-        + (f"from depth {seen.leads_from} of {spec.n_layers} on." if seen.leads_from else "at every depth.")
+        f"predicted. The final answer {answer} {words.leads(seen.leads_from, spec.n_layers)}."
     )
     panels.chart(draw.lens(seen, lens_labels), key="lens")
     left, right = st.columns(2, gap="large")
@@ -93,15 +92,8 @@ def one_token() -> None:
 
 
 def rms_norm() -> None:
-    """What the norms divide by, and one of them in numbers."""
-    values = scales()
-    st.markdown(
-        f"The RMS of a vector is the root of the mean of its squared numbers: their usual size. {term('RMSNorm')} "
-        f"divides the vector [{spec.d_model:,}] by its RMS, then multiplies each number with a factor that was learned "
-        "for its place. Gemma stores such a factor as what is added to 1, so a stored 0 changes nothing."
-    )
-    panels.chart(draw.divisor(values, page.label, page.position), key="divisor")
-    st.caption("Whatever the vector's size was, after the division its RMS is 1.")
+    """One norm in numbers, and what all of them divide by."""
+    st.markdown(words.what_rms_norm_does(spec.d_model, term("RMSNorm")))
     left, right = st.columns(2, gap="large")
     with left:
         layer = page.choose_layer()
@@ -111,7 +103,7 @@ def rms_norm() -> None:
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown(
-            f"**In numbers.** The norm {place} of layer {layer} divides the vector of {words.code(page.label)} by "
+            f"The norm {place} of layer {layer} divides the vector of {words.code(page.label)} by "
             f"{words.size(norm.rms)} and multiplies each component with a factor of its own. The first of "
             f"{spec.d_model:,}:"
         )
@@ -129,6 +121,9 @@ def rms_norm() -> None:
         )
     with right:
         panels.chart(draw.learned_weights(norm, place), key="learned_weights")
+    st.header("The norms of all layers")
+    panels.chart(draw.divisor(scales(), page.label, page.position), key="divisor")
+    st.caption("Whatever the vector's size was, after the division its RMS is 1.")
 
 
 PARTS = {
@@ -143,21 +138,16 @@ draw_part()
 
 layer = page.view.whole_number("layer", 0, spec.n_layers - 1, default=0)
 panels.code(live.values(check_rms_norm, page.run, layer))
+panels.reason(
+    f"Every {term('sublayer')} was trained on inputs of one size. {term('RMSNorm')} gives it that size, whatever "
+    "has been added to the stream before. Without it a large input makes a large update, and that a larger input for "
+    "the next sublayer. Leave norms out and see what scale the stream reaches, and whether there is a prediction left."
+)
 which = page.view.choice("which", "Which norms to leave out", list(WITHOUT), format_func=lambda name: WITHOUT[name][1])
 edits, without = WITHOUT[which]
 if which != "final" and page.view.toggle("one", f"Only in layer {layer}"):  # the final norm belongs to no layer
     edits, without = edits.only_in(layer), f"{without} of layer {layer}"
-if panels.why(
-    page.view,
-    page.run,
-    page.position,
-    text=f"Every {term('sublayer')} was trained on inputs of one size. {term('RMSNorm')} gives it that size, whatever "
-    "has been added to the stream before. Without it a large input makes a large update, and that a larger input for "
-    "the next sublayer. Leave norms out and see what scale the stream reaches, and whether there is a prediction "
-    "left.",
-    edits=edits,
-    without=without,
-):
+if panels.left_out(page.view, page.run, page.position, edits, without):
     with_norms = live.values(stream_scales, page.run, page.position)
     without_norms = live.values(stream_scales, live.edited(page.run, edits), page.position)
     panels.chart(draw.both_runs(with_norms, without_norms, page.label, f"without {without}"), key="both_runs")

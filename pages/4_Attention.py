@@ -113,8 +113,8 @@ def _pattern(page: Page, layer: int, chosen: int) -> None:
     values = live.values(head, page.run, layer, chosen, page.position)
     st.markdown(
         f"**Layer {layer}, head {chosen}.** A query of this layer sees {words_attention.sees(values.rule)}. A row of "
-        "the map is one token's attention, and sums to 1. Empty is what it may not see. Drag over the map to zoom, "
-        "double-click to go back."
+        "the map is one token's attention, and sums to 1. Empty is what it may not see. The tools that "
+        "appear on a chart zoom."
     )
     if values.whole is not None:
         panels.chart(draw.whole_pattern(values, page.position), key="whole_pattern")

@@ -57,13 +57,9 @@ def this_token(page: Page, layer: int, values: Neurons) -> None:
     spec, token = page.run.model.spec, words.code(page.label)
     st.header("What happens")
     st.markdown(
-        f"In layer {layer} {token} meets {spec.d_mlp:,} neurons. Each compares the normalised stream "
-        f"[{spec.d_model:,}] with two vectors it has learned. The first product, the **gate**, says how far the neuron "
-        "opens: gelu makes nearly 0 of a gate well below 0, and keeps one well above it. The second, **up**, is what "
-        "is let through. gelu(gate) × up is the neuron's product; times a third learned vector, its column of the "
-        f"**down**-projection, it is added to the update [{spec.d_model:,}]. {values.open_share:.0%} of the gates "
-        f"are above 0. The update's RMS is {words.size(values.update_rms)}, the stream's "
-        f"{words.size(values.stream_rms)}."
+        f"In layer {layer} {token} meets {spec.d_mlp:,} neurons. {words_mlp.what_a_neuron_does(spec.d_model)} "
+        f"{words.percent(values.open_share)} of the gates are above 0. The update's RMS is "
+        f"{words.size(values.update_rms)}, the stream's {words.size(values.stream_rms)}."
     )
     left, right = st.columns(2, gap="large")
     with left:
@@ -127,7 +123,10 @@ def one_neuron(page: Page, layer: int, values: Neurons) -> None:
             }
         ),
         hide_index=True,
-        column_config={"in its context": st.column_config.TextColumn(width="large")},
+        column_config={
+            "product": st.column_config.NumberColumn(format="%.3f"),
+            "in its context": st.column_config.TextColumn(width="large"),
+        },
         key="firings",
     )
 
@@ -294,21 +293,17 @@ else:
     toy(page)
 
 panels.code(live.values(check_mlp, page.run, layer))
+panels.reason(
+    "Attention moves information between tokens but hardly transforms it: once the weights are fixed, it is a "
+    f"weighted sum. The {term('MLP')} is where a token's own vector is turned into something new, and where most of a "
+    f"layer's parameters are: {3 * spec.d_model * spec.d_mlp:,} of them in each layer. The gate makes it more than a "
+    "matrix: it lets one part of the vector decide whether another part counts."
+)
 which = page.view.choice("mlp_off", "What to leave out", list(LEFT_OUT), format_func=lambda name: LEFT_OUT[name][1])
 edits, without = LEFT_OUT[which]
 if page.view.toggle("one", f"Only in layer {layer}"):
     edits, without = edits.only_in(layer), f"{without} in layer {layer}"
 else:
     without = f"{without} in all layers"
-panels.why(
-    page.view,
-    page.run,
-    page.position,
-    text="Attention moves information between tokens but hardly transforms it: once the weights are fixed, it is a "
-    f"weighted sum. The {term('MLP')} is where a token's own vector is turned into something new, and where most of a "
-    f"layer's parameters are: {3 * spec.d_model * spec.d_mlp:,} of them in each layer. The gate makes it more than a "
-    "matrix: it lets one part of the vector decide whether another part counts.",
-    edits=edits,
-    without=without,
-)
+panels.left_out(page.view, page.run, page.position, edits, without)
 end_page(page)

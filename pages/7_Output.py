@@ -8,7 +8,7 @@ from gemma_viz.errors import SamplingError
 from gemma_viz.figures import attribution as draw_attribution
 from gemma_viz.figures import output as draw
 from gemma_viz.figures import sampling as draw_sampling
-from gemma_viz.numbers import signed
+from gemma_viz.numbers import fixed, signed
 from gemma_viz.stages.attribution import additions, split
 from gemma_viz.stages.output import both_ends, check_unembed, final_norm, likeliest, predictions, sharpness, soft_cap
 from gemma_viz.stages.sampling import choice
@@ -49,7 +49,8 @@ def next_tokens() -> None:
     with left:
         panels.chart(draw.next_tokens(next_labels[here], values.probabilities[here], values.logits[here]), key="next")
     with right:
-        panels.chart(draw.surprise(values, page.labels, here), key="surprise")
+        if len(page.run) > 1:
+            panels.chart(draw.surprise(values, page.labels, here), key="surprise")
         st.markdown(words_output.mean_surprise(values, page.labels))
     if len(page.run) > draw.TOKENS_IN_BARS:
         panels.chart(draw.surprise_over_text(values, page.labels, here), key="surprise_over_text")
@@ -100,7 +101,7 @@ def matrix_at_both_ends() -> None:
             else "At the end a row of its own does"
         )
         + f": times the normed stream of {selected}, component by component, and summed. The {spec.d_model:,} products "
-        f"add up to **{ends.product:.5f}**; the model has **{ends.logit:.5f}**"
+        f"add up to **{fixed(ends.product, 5)}**; the model has **{fixed(ends.logit, 5)}**"
         + (" before the soft-cap" if spec.final_softcap else "")
         + f", {abs(ends.product - ends.logit):.1e} apart."
     )

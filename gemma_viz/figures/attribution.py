@@ -54,7 +54,7 @@ def largest_parts(values: Split, what: str) -> go.Figure:
         figure,
         title=f"The parts of {what}: the {len(rows) - bool(rest)} largest",
         x="added to the logit",
-        y="",
+        y="part",
         alt="Bars: " + ", ".join(f"{name} {signed(value, 2)}" for _, name, value in rows[:5]) + ".",
         height=130 + 24 * len(rows),
         legend=True,

@@ -20,6 +20,7 @@ from gemma_viz.figures.style import (
     token_axis,
     token_hover,
 )
+from gemma_viz.numbers import percent, signed
 from gemma_viz.stages import Floats
 from gemma_viz.stages.comparison import HeadPatterns, Outputs, Streams
 from gemma_viz.stages.residual import Lens
@@ -206,7 +207,7 @@ def likeliest(values: Outputs, names: tuple[str, str]) -> go.Figure:
         figure,
         title="The likeliest next tokens of both runs",
         x="probability",
-        y="",
+        y="next token",
         alt=f"Bars of probabilities in {names[0]} and in {names[1]}: {said}.",
         height=130 + 44 * max(len(labels), 1),
         legend=True,
@@ -229,8 +230,8 @@ def changes(values: Outputs, names: tuple[str, str]) -> go.Figure:
             text=[_points(value) for value in change],
             textposition="outside",
             cliponaxis=False,
-            customdata=[shares for _, *shares in shown],
-            hovertemplate="%{customdata[0]:.3%} → %{customdata[1]:.3%}<extra></extra>",
+            customdata=[[percent(share) for share in shares] for _, *shares in shown],
+            hovertemplate="%{customdata[0]} → %{customdata[1]}<extra></extra>",
         )
     )
     largest = float(np.abs(change).max()) * 100 if len(change) else 1.0
@@ -242,7 +243,7 @@ def changes(values: Outputs, names: tuple[str, str]) -> go.Figure:
         figure,
         title="The tokens that gain and lose most",
         x="change of the probability (percentage points)",
-        y="",
+        y="next token",
         alt=f"Bars of the change of probability from {names[0]} to {names[1]}: "
         + ", ".join(f"{text} {_points(value)}" for text, value in zip(texts, change, strict=True))
         + " percentage points.",
@@ -252,4 +253,5 @@ def changes(values: Outputs, names: tuple[str, str]) -> go.Figure:
 
 def _points(change: float) -> str:
     """A change of a probability in percentage points."""
-    return f"{change * 100:+.1f}" if abs(change) >= 0.0005 else f"{change * 100:+.1g}"
+    points = change * 100
+    return signed(points, 1) if abs(points) >= 0.05 else f"{points:+.1g}".replace("-", "−", 1)

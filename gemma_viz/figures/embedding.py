@@ -114,7 +114,7 @@ def nearest(values: NearestTokens, label: str, labels: Sequence[str]) -> go.Figu
         figure,
         title=f"Nearest tokens of the vocabulary to {short(label)}",
         x="cosine similarity",
-        y="",
+        y="token",
         alt=f"Bar chart: nearest to {label} are " + ", ".join(labels[:5]) + ".",
         height=110 + 24 * len(ranks),
     )

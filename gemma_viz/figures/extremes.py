@@ -34,7 +34,7 @@ def extremes(values: Extremes, highest: Sequence[str], lowest: Sequence[str], ti
         figure,
         title=title,
         x=f"{quantity} (orange: above 0)",
-        y="",
+        y="token",
         alt=f"Bars of {quantity} by token: largest {', '.join(said[:3])}; smallest {', '.join(said[:-4:-1])}.",
         height=110 + 23 * len(names),
     )

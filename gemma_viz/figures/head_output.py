@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from gemma_viz.figures.attention import key_axis
 from gemma_viz.figures.style import CATEGORICAL, SELECTED, finish
+from gemma_viz.numbers import signed
 from gemma_viz.stages.attention import Query
 from gemma_viz.stages.head_output import HeadOutputs
 
@@ -41,7 +42,7 @@ def weight_and_moved(values: Query, labels: Sequence[str]) -> go.Figure:
         figure,
         title="What it looks at, and what it moves",
         x="share of 1",
-        y="",
+        y="key: the token looked at",
         alt=f"Paired bars for {len(best)} tokens. {labels[first]} has a weight of {values.weights[first]:.2f} and "
         f"{shares[first]:.0%} of what is moved.",
         legend=True,
@@ -57,7 +58,7 @@ def by_head(values: HeadOutputs, chosen: int) -> go.Figure:
             x=heads,
             y=values.lengths,
             marker_color=[SELECTED if head == chosen else CATEGORICAL[0] for head in heads],
-            text=[f"{cosine:+.2f}" for cosine in values.cosines],
+            text=[signed(float(cosine), 2) for cosine in values.cosines],
             textposition="outside",
             cliponaxis=False,
             hovertemplate="head %{x}: length %{y:.2f}<br>cosine to the stream %{text}<extra></extra>",

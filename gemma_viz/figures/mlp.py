@@ -1,10 +1,14 @@
 """MLP drawn: what the neurons are given and make of it for one token, and what the output is made of."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from gemma_viz.figures.style import CATEGORICAL, DIVERGING, NEGATIVE, POSITIVE, colour_scale, finish, short
+from gemma_viz.numbers import percent
 from gemma_viz.stages.mlp import MOST, Neurons
 
 BINS = 60
@@ -153,8 +157,11 @@ def most_carrying(values: Neurons, label: str) -> go.Figure:
         shown,
         shares,
         np.full(len(shown), CATEGORICAL[2]),
-        np.stack([values.carried[shown], values.act[shown]], -1),
-        "%{y:.2%} of all lengths<br>length %{customdata[0]:.3f}<br>product %{customdata[1]:.3f}",
+        [
+            (percent(float(share)), *numbers)
+            for share, *numbers in zip(shares, values.carried[shown], values.act[shown], strict=True)
+        ],
+        "%{customdata[0]} of all lengths<br>length %{customdata[1]:.3f}<br>product %{customdata[2]:.3f}",
     )
     figure.update_yaxes(tickformat=".1%")
     return finish(
@@ -163,7 +170,9 @@ def most_carrying(values: Neurons, label: str) -> go.Figure:
         x="neuron",
         y="share of all lengths",
         alt="Bar chart of the largest shares: "
-        + ", ".join(f"neuron {neuron} {share:.1%}" for neuron, share in zip(shown[:5], shares[:5], strict=True))
+        + ", ".join(
+            f"neuron {neuron} {percent(float(share))}" for neuron, share in zip(shown[:5], shares[:5], strict=True)
+        )
         + ".",
     )
 
@@ -201,7 +210,7 @@ def cumulative(values: Neurons, label: str) -> go.Figure:
 
 
 def _bars(
-    neurons: np.ndarray, heights: np.ndarray, colours: np.ndarray, customdata: np.ndarray, hover: str
+    neurons: np.ndarray, heights: np.ndarray, colours: np.ndarray, customdata: Sequence[Any] | np.ndarray, hover: str
 ) -> go.Figure:
     """Bars named by neuron."""
     figure = go.Figure(

@@ -51,7 +51,7 @@ def next_tokens(labels: Sequence[str], probabilities: Sequence[float], logits: S
         figure,
         title=f"The {len(ranks)} likeliest next tokens",
         x="probability",
-        y="",
+        y="next token",
         alt=f"Bar chart of the likeliest next tokens: {said}.",
         height=110 + 28 * len(ranks),
     )
@@ -298,7 +298,7 @@ def side_by_side(
         figure,
         title=title,
         x="probability",
-        y="",
+        y="next token",
         alt=f"Bars of the probabilities of {len(labels)} tokens in the model as it is and {edited}.",
         height=130 + 44 * len(labels),
         legend=True,

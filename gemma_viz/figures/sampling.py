@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from gemma_viz.figures.style import CATEGORICAL, SELECTED, SEQUENTIAL, colour_scale, finish, plain
+from gemma_viz.numbers import percent
 from gemma_viz.stages.sampling import DRAWS, Choice
 
 GREY = "#6f7680"  # of what is cut; white text on it can be read
@@ -34,7 +35,7 @@ def steps(values: Choice, labels: Sequence[str], settings: Sequence[str]) -> go.
                 texttemplate="%{text}",
                 xgap=2,
                 ygap=1,
-                hovertemplate="probability %{z:.3g}<extra></extra>",
+                hovertemplate="probability %{text}<extra></extra>",
             ),
             go.Heatmap(
                 z=gone,
@@ -61,7 +62,7 @@ def steps(values: Choice, labels: Sequence[str], settings: Sequence[str]) -> go.
         figure,
         title="Probabilities after each step (▶: the token that is drawn)",
         x="step, from left to right",
-        y="",
+        y="token",
         alt=f"Table of the probabilities of {len(labels)} tokens after each step. Tokens left: {left}.",
         height=160 + 24 * len(rows),
     )
@@ -123,7 +124,8 @@ def drawn(values: Choice, labels: Sequence[str]) -> go.Figure:
                 y=rows,
                 orientation="h",
                 marker_color=colour,
-                hovertemplate="%{x:.2%}<extra>" + name + "</extra>",
+                customdata=[percent(float(share)) for share in shares],
+                hovertemplate="%{customdata}<extra>" + name + "</extra>",
             )
             for name, shares, colour in series
         ]
@@ -136,7 +138,7 @@ def drawn(values: Choice, labels: Sequence[str]) -> go.Figure:
         figure,
         title="How often each would be drawn",
         x="probability after all steps, and share of draws",
-        y="",
+        y="token",
         alt="Bars by token: " + ", ".join(f"{labels[i]} {values.drawn[i]:,} times" for i in order[:5]) + ".",
         height=130 + 26 * len(rows),
         legend=True,
@@ -144,4 +146,5 @@ def drawn(values: Choice, labels: Sequence[str]) -> go.Figure:
 
 
 def _percent(share: float) -> str:
-    return "" if np.isnan(share) else f"{share:.1%}" if share >= 0.0995 else f"{share:.2%}"
+    """As everywhere, but as short as a cell is narrow."""
+    return "" if np.isnan(share) else percent(share).replace("less than ", "&lt;")

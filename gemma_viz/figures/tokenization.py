@@ -33,7 +33,7 @@ def lengths(values: Tokenization) -> go.Figure:
         figure,
         title="How long the text is in different units",
         x="length of the text (number of units)",
-        y="",
+        y="unit",
         alt=f"Bar chart of the text's length: {said}.",
         height=260,
     )

@@ -10,16 +10,15 @@ from gemma_viz.spec import ModelSpec
 from gemma_viz.stages.mlp import MOST, check_mlp, neurons
 from gemma_viz.stages.neuron import activations, writes
 from gemma_viz.tokens import visible
-from gemma_viz.ui import words
+from gemma_viz.ui import words, words_mlp
 
 
 def section(subject: Subject) -> Section:
     """What the MLPs of the shown layers do with the token."""
     blocks: list[Block] = [
         Text(
-            "Between two attentions every token is worked on by itself. An MLP is a row of neurons; each has a gate "
-            "and an up value, both products of the normalised stream with a learned vector. gelu(gate) × up goes "
-            "through, and every neuron adds its own learned vector to the stream, times that product."
+            "Between two attentions every token is worked on by itself. An MLP is a row of neurons. "
+            + words_mlp.what_a_neuron_does(subject.spec.d_model)
         ),
         *(block for layer in subject.layers for block in _layer(subject, layer)),
         *the_code(subject, check_mlp(subject.cap, subject.layers[0])),
@@ -44,9 +43,9 @@ def _layer(subject: Subject, layer: int) -> list[Block]:
     return [
         Heading(f"Layer {layer}"),
         Text(
-            f"{subject.token} meets {spec.d_mlp:,} neurons. {values.open_share:.0%} of the gates are above 0. The "
-            f"update that comes out has an RMS of {words.size(values.update_rms)}; the stream that it is added to, "
-            f"{words.size(values.stream_rms)}."
+            f"{subject.token} meets {spec.d_mlp:,} neurons. {words.percent(values.open_share)} of the gates are "
+            f"above 0. The update that comes out has an RMS of {words.size(values.update_rms)}; the stream that it is "
+            f"added to, {words.size(values.stream_rms)}."
         ),
         Charts([draw.gelu_curve(values), draw.distributions(values, subject.label)]),
         Text(

@@ -3,6 +3,7 @@
 from gemma_viz.edits import Edits
 from gemma_viz.figures import attribution as draw_attribution
 from gemma_viz.figures import output as draw
+from gemma_viz.numbers import fixed
 from gemma_viz.report.blocks import Block, Charts, Heading, Section, Text, the_code, why
 from gemma_viz.report.subject import Subject
 from gemma_viz.stages.attribution import additions, split
@@ -53,7 +54,7 @@ def _predictions(subject: Subject) -> list[Block]:
         Charts(
             [
                 draw.next_tokens(labels[here], values.probabilities[here], values.logits[here]),
-                draw.surprise(values, subject.labels, here),
+                *([draw.surprise(values, subject.labels, here)] if len(subject.labels) > 1 else []),
             ]
         ),
         Text(words_output.mean_surprise(values, subject.labels)),
@@ -75,7 +76,7 @@ def _projection(subject: Subject) -> list[Block]:
         ),
         Text(
             f"{matrix}: the row of {name} times the normed stream of {subject.token}, component by component, and "
-            f"summed, is **{ends.product:.5f}**; the model has **{ends.logit:.5f}**"
+            f"summed, is **{fixed(ends.product, 5)}**; the model has **{fixed(ends.logit, 5)}**"
             + (" before the soft-cap." if spec.final_softcap else ".")
         ),
     ]

@@ -42,8 +42,8 @@ def section(subject: Subject) -> Section:
         *_on_its_way(subject),
         Heading("RMSNorm"),
         Text(
-            "Before a sublayer reads the stream, the vector is divided by its RMS and each component multiplied with a "
-            "factor that was learned. Whatever the stream's scale, what is read has one size."
+            f"{words.what_rms_norm_does(spec.d_model)} That is done before a sublayer reads the stream: whatever the "
+            "stream's scale, what is read has one size."
             + (" In this model the sublayers' results are normalised too, before they are added." * spec.post_norms)
         ),
         Charts([draw.divisor(values, subject.label, position)]),
@@ -67,12 +67,12 @@ def _on_its_way(subject: Subject) -> list[Block]:
     seen = lens(subject.cap, subject.position)
     labels = [[visible(text) for text in row] for row in seen.texts]
     answer = labels[-1][0]
-    leads = f"from depth {seen.leads_from} of {subject.spec.n_layers} on" if seen.leads_from else "at every depth"
     return [
         Heading("One token on its way"),
         Text(
             f"If the stream of {subject.token} went to the output from an earlier depth, this is what would be "
-            f"predicted (the “logit lens”). The final answer, {words.code(answer)}, leads {leads}."
+            f"predicted (the “logit lens”). The final answer {words.code(answer)} "
+            f"{words.leads(seen.leads_from, subject.spec.n_layers)}."
         ),
         Charts([draw.lens(seen, labels), draw.followed(seen, answer)]),
     ]

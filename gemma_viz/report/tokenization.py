@@ -82,10 +82,10 @@ def _why(subject: Subject, values: Tokenization) -> list[Block]:
     blocks: list[Block] = [
         Heading("Why"),
         Text(
-            f"A text could be cut finer: into single bytes this prompt would be {values.n_bytes:,} positions long "
-            f"instead of {values.n_tokens:,}, and attention compares every position with every earlier one. It could "
-            "be cut into whole words, but then a new word has no entry. The vocabulary is the compromise, and its "
-            f"price is the table: {values.embedding_parameters / 1e6:,.1f} million parameters, "
+            "A text could be cut finer: into single bytes "
+            f"{words.into_bytes(values.n_bytes, values.n_tokens)}, and attention compares every position with "
+            "every earlier one. It could be cut into whole words, but then a new word has no entry. The vocabulary is "
+            f"the compromise, and its price is the table: {values.embedding_parameters / 1e6:,.1f} million parameters, "
             f"{values.embedding_share:.0%} of this model."
         ),
     ]

@@ -197,7 +197,8 @@ def check_bpe(cap: Capture) -> Check:
         mine += [token.piece for token in run_tokens] if is_whole else bpe(text, ids)[-1]
     models = [token.piece for token in own]
     wrong = sum(a != b for a, b in zip(mine, models, strict=False)) + abs(len(mine) - len(models))
-    return Check(bpe, "bpe(text, vocabulary)", f"{len(mine)} pieces", wrong, len(models))
+    gave = "1 piece" if len(mine) == 1 else f"{len(mine):,} pieces"
+    return Check(bpe, "bpe(text, vocabulary)", gave, wrong, len(models))
 
 
 def _start(token: Token) -> int:

@@ -8,6 +8,7 @@ function draw(root, board, state) {
   const height = topOf(state, lastRow(state) + 1);
   const svg = root.querySelector("svg");
   svg.setAttribute("width", board.clientWidth);
+  board.style.setProperty("--drawn", `${board.clientWidth}px`);
   svg.setAttribute("height", height);
   const columns = Array.from({ length: state.n }, (_, column) => column);
   svg.querySelector(".stems").replaceChildren(...columns.map((column) => stem(state, column)));

@@ -86,9 +86,9 @@ def _table(figure: go.Figure) -> None:
     values = export.table(figure)
     shown = pd.DataFrame(values.rows[:MOST_ROWS], columns=values.columns)
     names_first = sorted(values.columns, key=lambda name: not name.endswith(": name"))
-    columns_of = shown.notna().groupby(shown["trace"]).any().apply(tuple, axis=1)
-    for _, part in shown.groupby(shown["trace"].map(columns_of), sort=False):
-        filled = part.dropna(axis=1, how="all").drop(columns="trace" if len(columns_of) == 1 else [])
+    columns_of = shown.notna().groupby(shown["series"]).any().apply(tuple, axis=1)
+    for _, part in shown.groupby(shown["series"].map(columns_of), sort=False):
+        filled = part.dropna(axis=1, how="all").drop(columns="series" if len(columns_of) == 1 else [])
         st.dataframe(filled, hide_index=True, column_order=[name for name in names_first if name in filled])
     if len(values.rows) > MOST_ROWS:
         st.caption(f"The first {MOST_ROWS:,} of {len(values.rows):,} rows. All of them are in the files.")
@@ -136,8 +136,18 @@ def why(view: View, run: live.Run, position: int, *, text: str, edits: Edits, wi
 
     without: what `edits` leave out, in a sentence. Returns whether it is left out now.
     """
+    reason(text)
+    return left_out(view, run, position, edits, without)
+
+
+def reason(text: str) -> None:
+    """The first half of `why`, for pages that let a visitor choose what is left out: the choice stands between both."""
     st.header("Why")
     st.markdown(text)
+
+
+def left_out(view: View, run: live.Run, position: int, edits: Edits, without: str) -> bool:
+    """The second half of `why`: the switch, and what becomes of the prediction."""
     if question := question_of(edits, run.model.spec):
         view.page_link(
             "pages/9_Experiments.py",
@@ -151,12 +161,8 @@ def why(view: View, run: live.Run, position: int, *, text: str, edits: Edits, wi
     labels = [visible(token) for token in values.texts]
     st.markdown(words.what_happened(values, labels, without))
     chart(draw.side_by_side(values, labels, f"without {without}"), key="what_if")
-    if values.baseline_scale == values.edited_scale:
-        return True
-    st.caption(
-        f"After token {position}. The stream that reaches the final norm has an RMS of "
-        f"{words.size(values.baseline_scale)} with the step and {words.size(values.edited_scale)} without it."
-    )
+    if scales := words.scales_at_the_end(values, position):
+        st.caption(scales)
     return True
 
 

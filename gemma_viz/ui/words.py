@@ -88,6 +88,15 @@ def groups_compared(within: float, between: float) -> str:
     )
 
 
+def what_rms_norm_does(d_model: int, name: str = "RMSNorm") -> str:
+    """In plain words, in Markdown. name: Markdown that says RMSNorm"""
+    return (
+        f"The RMS of a vector is the root of the mean of its squared numbers: their usual size. {name} divides the "
+        f"vector [{d_model:,}] by its RMS, then multiplies each number with a factor that was learned for its place. "
+        "Gemma stores such a factor as what is added to 1, so a stored 0 changes nothing."
+    )
+
+
 def where_it_falls(scale: NDArray[np.float32]) -> str:
     """Which layers make a stream smaller.
 
@@ -97,10 +106,46 @@ def where_it_falls(scale: NDArray[np.float32]) -> str:
         return "On its way it runs out of range."
     falls = [str(layer) for layer in np.flatnonzero(np.diff(scale) < 0)]
     if not falls:
-        return "No layer makes it smaller."
+        return "No layer as a whole makes it smaller."
     if len(falls) == len(scale) - 1:
         return "Every layer makes it smaller."
     return f"It falls in {named('layer', falls)}, and in no other."
+
+
+def counted(number: int, what: str) -> str:
+    """So many of something.
+
+    >>> counted(1, "token"), counted(2000, "token")
+    ('1 token', '2,000 tokens')
+    """
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def leads(leads_from: int, n_layers: int) -> str:
+    """From which depth on the final answer is the likeliest one."""
+    if leads_from == 0:
+        return "is the likeliest at every depth"
+    if leads_from == n_layers:
+        return f"is the likeliest only at the end, after all {n_layers} layers"
+    return f"leads for good from depth {leads_from} of {n_layers} on"
+
+
+def into_bytes(n_bytes: int, n_tokens: int) -> str:
+    """How long a text would be that is cut into single bytes. n_tokens: as it is cut"""
+    if n_bytes == n_tokens:
+        return "most texts would be several times as long, though this one would not"
+    return f"this prompt would be {counted(n_bytes, 'position')} long instead of {n_tokens:,}"
+
+
+def scales_at_the_end(values: Comparison, position: int) -> str:
+    """What both runs give the final norm, or the empty text where that is the same."""
+    with_step, without_step = size(values.baseline_scale), size(values.edited_scale)
+    if with_step == without_step:
+        return ""
+    return (
+        f"After token {position}. The stream that reaches the final norm has an RMS of {with_step} with the step; "
+        f"without it, {without_step}."
+    )
 
 
 def named(what: str, names: Sequence[str]) -> str:

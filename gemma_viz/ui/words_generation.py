@@ -2,7 +2,7 @@
 
 from gemma_viz.continuations import Tree
 from gemma_viz.stages.generation import MEASUREMENTS, Reuse
-from gemma_viz.ui.words import size
+from gemma_viz.ui.words import counted, size
 
 CLEARLY_LONGER = 1.2  # times; less than that is noise
 
@@ -13,12 +13,10 @@ def how_to_go_on(tree: Tree) -> str:
         return "Every token that is added appears here; a click on one opens the text that ends with it."
     n_ends = sum(1 for _ in tree.rows())
     n_new = sum(node.parent is not None for node in tree.nodes)
-    counted = f"{n_new} tokens" if n_new > 1 else "1 token"
-    ends = f"{n_ends} endings" if n_ends > 1 else "one ending"
     return (
-        f"**{counted}, {ends}.** The darker a token, the likelier the model found it. Choose one to "
-        "go back to the text that ends with it: all pages are about that text then, and adding tokens with other "
-        "settings or another seed makes a branch."
+        f"**{counted(n_new, 'token')}, {counted(n_ends, 'ending')}.** The darker a token, the likelier the model found "
+        "it. Choose one to go back to the text that ends with it: all pages are about that text then, and adding "
+        "tokens with other settings or another seed makes a branch."
     )
 
 

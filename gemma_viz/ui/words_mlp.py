@@ -7,7 +7,7 @@ import numpy as np
 from gemma_viz.stages import Floats
 from gemma_viz.stages.mlp_alone import Alone, Slice
 from gemma_viz.tokens import visible
-from gemma_viz.ui.words import code, size
+from gemma_viz.ui.words import code, counted, size
 
 ROUNDING = 1e-3  # of the largest value: what bfloat16 leaves, the coarsest that models run in
 MANY_KINKS = 50  # on a line drawn through 200 points
@@ -22,6 +22,16 @@ def marked(before: str, token: str, after: str) -> str:
     'I want« to» move'
     """
     return "".join(visible(part).replace(SPACE_SIGN, " ") for part in (before, f"«{token}»", after))
+
+
+def what_a_neuron_does(d_model: int) -> str:
+    """Gate, up, product and down in plain words, in Markdown. It follows on a sentence about neurons."""
+    return (
+        f"Each compares the normalised stream [{d_model:,}] with two vectors it has learned. The first product, the "
+        "**gate**, says how far the neuron opens: gelu makes nearly 0 of a gate well below 0, and keeps one well above "
+        "it. The second, **up**, is what is let through. gelu(gate) × up is the neuron's product; times a third "
+        f"learned vector, its column of the **down**-projection, it is added to the update [{d_model:,}]."
+    )
 
 
 def strongest_tokens(act: Floats, labels: Sequence[str], neuron: int) -> str:
@@ -55,7 +65,7 @@ def by_itself(values: Alone, label: str) -> str:
         alone = f"up to {size(values.alone_difference)}, which is rounding"
         if values.alone_difference > ROUNDING * values.largest_output:
             alone = f"up to {size(values.alone_difference)}"
-    others = f"The output of {n_others} other token{'s' if n_others > 1 else ''} differs."
+    others = f"The output of {counted(n_others, 'other token')} differs."
     return (
         f"The MLP’s output for {code(label)} {own}. {others if n_others else 'No other output differs either.'} Given "
         f"to the MLP without any other token, {code(label)} gets this output too, {alone}."

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from gemma_viz.numbers import head_label, signed
+from gemma_viz.numbers import fixed, head_label, signed
 from gemma_viz.stages.positions import ChangedPatterns
 from gemma_viz.stages.rope import Contributions, ScoreByDistance
 from gemma_viz.ui.words import code, size
@@ -23,29 +23,31 @@ def moved_together(values: ScoreByDistance, query: str, key: str) -> str:
     """
     difference = abs(values.moved - values.score)
     same = difference <= SAME_SCORE * max(1, abs(values.score))
-    verdict = (
-        "which is rounding: turning both hands by the same angle leaves the angle between them"
-        if same
-        else "more than rounding should leave"
-    )
+    why = "turning both hands by the same angle leaves the angle between them"
+    if difference == 0:
+        verdict = f": {why}"
+    else:
+        verdict = f", which is rounding: {why}" if same else ", more than rounding should leave"
     return (
         f"At their own places, {values.query} and {values.key}, {code(query)} looks at {code(key)} with a score of "
-        f"**{values.score:.4f}**. Both moved on by {values.shift} tokens, to {values.query + values.shift} and "
-        f"{values.key + values.shift}, it is **{values.moved:.4f}**. The difference is {size(difference)}, {verdict}. "
-        + models_score(values)
+        f"**{fixed(values.score, 4)}**. Both moved on by {values.shift} tokens, to {values.query + values.shift} and "
+        f"{values.key + values.shift}, it is **{fixed(values.moved, 4)}**. The difference is {size(difference)}"
+        f"{verdict}. " + models_score(values)
     )
 
 
 def models_score(values: ScoreByDistance) -> str:
     """How the score at the real distance relates to the model's."""
     said = (
-        f"The model's own query and key, as it turned them, give {values.models:.4f} "
+        f"The model's own query and key, as it turned them, give {fixed(values.models, 4)} "
         f"({size(abs(values.models - values.score))} from ours)"
     )
     if not values.visible:
         return f"{said}, but this layer hides that key from this query: it is outside its window."
     if values.capped is not None:
-        return f"{said}; the soft-cap then makes it {values.capped:.4f}. The scores here are those before the cap."
+        return (
+            f"{said}; the soft-cap then makes it {fixed(values.capped, 4)}. The scores here are those before the cap."
+        )
     return f"{said}."
 
 
@@ -54,12 +56,17 @@ def score_by_pair(values: Contributions, distance: int) -> str:
     total, largest = float(values.parts.sum()), int(np.abs(values.parts).argmax())
     largest_part = signed(values.parts[largest], 4)
     fast = values.wavelengths <= 2 * distance  # half a turn makes the opposite of what agrees
+    n_fast = int(fast.sum())
+    split = (
+        f"The pairs that make half a turn or more between the two tokens ({n_fast} of them) add "
+        f"{signed(values.parts[fast].sum(), 4)}, the slower ones {signed(values.parts[~fast].sum(), 4)}."
+        if n_fast
+        else "No pair makes half a turn between two tokens that stand so near."
+    )
     return (
-        f"The {len(values.parts)} parts sum to **{total:.4f}**; the model's score is {values.score:.4f} "
+        f"The {len(values.parts)} parts sum to **{fixed(total, 4)}**; the model's score is {fixed(values.score, 4)} "
         f"({size(abs(total - values.score))} apart). The largest part, {largest_part}, comes from pair "
-        f"{largest}, which turns once in {size(values.wavelengths[largest])} tokens. The pairs that make half a "
-        f"turn or more between the two tokens ({int(fast.sum())} of them) add {signed(values.parts[fast].sum(), 4)}, "
-        f"the slower ones {signed(values.parts[~fast].sum(), 4)}."
+        f"{largest}, which turns once in {size(values.wavelengths[largest])} tokens. {split}"
     )
 
 
@@ -70,7 +77,7 @@ def most_and_least_positional(values: NDArray[np.float32]) -> str:
     order = np.argsort(values, axis=None)
     named = [
         ", ".join(
-            f"{head_label(layer, head)} ({values[layer, head]:.3f})"
+            f"{head_label(layer, head)} ({fixed(float(values[layer, head]), 3)})"
             for layer, head in (np.unravel_index(place, values.shape) for place in places)
         )
         for places in (order[::-1][:HEADS_NAMED], order[:HEADS_NAMED])
@@ -81,6 +88,8 @@ def most_and_least_positional(values: NDArray[np.float32]) -> str:
 def patterns_moved(values: ChangedPatterns, layer: int, head: int, change: str) -> str:
     """How far the patterns of a layer move in a run with other positions, in Markdown. change: completes "with …"."""
     moved, which = float(values.largest.max()), int(values.largest.argmax())
+    if moved == 0:
+        return f"With {change}, every weight of layer {layer} stays what it is."
     if moved < ROUNDING:
         verdict = "The patterns do not move: this is rounding."
     elif moved < VISIBLE:

@@ -4,7 +4,7 @@ from playwright.sync_api import Locator, expect
 
 from tests.browser.driver import Driver
 
-CAPITALS = "Compare?prompt=The+capital+of+France+is"
+CAPITALS = "Compare?prompt=The+capital+of+France+is&other=The+capital+of+Italy+is"
 
 
 def column(app: Driver, said: str) -> Locator:

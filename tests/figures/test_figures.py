@@ -11,6 +11,8 @@ import pytest
 
 import gemma_viz as gv
 from gemma_viz import figures
+from gemma_viz.figures import neuron
+from gemma_viz.figures.style import NEGATIVE, POSITIVE, SELECTED
 from tests.figures.drawn import all_figures
 
 LONGEST_FIGURE = 2_000_000  # bytes of JSON
@@ -23,10 +25,8 @@ def short(embedded: gv.Model) -> dict[str, go.Figure]:
 
 def test_every_figure_has_title_axis_labels_and_an_alternative_text(short: dict[str, go.Figure]) -> None:
     unlabelled_by_design = [
-        *("next_tokens", "nearest", "reads", "scores", "vectors", "lengths", "side_by_side", "products"),
-        *("weighted_values", "weight_and_moved", "sharing", "cache"),
-        *("steps", "line", "drawn", "largest_parts", "extremes", "likeliest", "changes", "three_runs"),
-        *("damage", "losses"),
+        *("reads", "scores", "vectors", "products", "weighted_values", "sharing", "cache"),
+        *("line", "three_runs", "damage", "losses"),
     ]
     for name, figure in short.items():
         assert figure.layout.title.text, name
@@ -90,6 +90,13 @@ def test_tokens_never_become_markup(embedded: gv.Model) -> None:
             assert "<b" not in markup, name
             assert "<a" not in markup, name
             assert "<s" not in markup, name
+
+
+def test_a_neuron_s_bars_are_coloured_by_sign_and_the_selected_one_is_framed() -> None:
+    figure = neuron.over_prompt(np.array([2.0, -3.0, 1.0]), ["a", "b", "c"], 7, selected=1)
+    assert list(figure.data[0].marker.color) == [POSITIVE, NEGATIVE, POSITIVE]
+    (mark,) = figure.layout.shapes
+    assert (mark.x0, mark.x1, mark.line.color) == (0.5, 1.5, SELECTED)
 
 
 def test_the_same_values_give_the_same_figure(embedded: gv.Model) -> None:

@@ -24,4 +24,4 @@ def test_a_text_at_the_limit_cannot_grow(offered: list[str]) -> None:
 def test_what_is_generated_is_kept_as_a_tree(offered: list[str]) -> None:
     app = open_page("pages/8_Generation.py", prompt="the cat", temperature="0")
     next(button for button in app.button if button.label == "Add one token").click().run()
-    assert "1 token, one ending" in said(app)
+    assert "1 token, 1 ending" in said(app)

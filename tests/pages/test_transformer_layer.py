@@ -1,6 +1,18 @@
 """The Transformer layer page."""
 
+import pytest
+
 from tests.pages.opened import open_page, said
+
+
+@pytest.mark.parametrize(
+    ("page", "choice"), [("3_Transformer_layer", "Which norms to leave out"), ("6_MLP", "What to leave out")]
+)
+def test_what_is_left_out_is_chosen_under_why(offered: list[str], page: str, choice: str) -> None:
+    drawn = [
+        getattr(part, "label", None) or getattr(part, "value", None) for part in open_page(f"pages/{page}.py").main
+    ]
+    assert drawn.index("Why") < drawn.index(choice)
 
 
 def test_norms_are_left_out_by_kind_and_in_one_layer(offered: list[str]) -> None:

@@ -132,7 +132,7 @@ def test_groups_are_compared_as_the_numbers_are(within: float, between: float, s
 def test_layers_that_make_a_stream_smaller_are_named() -> None:
     assert words.where_it_falls(np.array([1.0, 2.0, 1.5, 3.0])) == "It falls in layer 1, and in no other."
     assert words.where_it_falls(np.array([2.0, 1.0, 1.5, 1.2])) == "It falls in layers 0 and 2, and in no other."
-    assert words.where_it_falls(np.array([1.0, 1.0, 2.0])) == "No layer makes it smaller."
+    assert words.where_it_falls(np.array([1.0, 1.0, 2.0])) == "No layer as a whole makes it smaller."
     assert words.where_it_falls(np.array([3.0, 2.0])) == "Every layer makes it smaller."
     assert words.where_it_falls(np.array([3.0, np.inf])) == "On its way it runs out of range."
 
@@ -172,7 +172,8 @@ def score(**changes: object) -> ScoreByDistance:
 def test_a_score_that_stays_is_said_to_and_one_that_does_not_too() -> None:
     said = words_rope.moved_together(score(), "a", "b")
     assert "At their own places, 4 and 3, `a` looks at `b` with a score of **1.5000**" in said
-    assert "The difference is 0, which is rounding" in said
+    assert "The difference is 0: turning both hands" in said
+    assert "which is rounding: turning both hands" in words_rope.moved_together(score(moved=1.5 + 1e-7), "a", "b")
     assert "more than rounding should leave" in words_rope.moved_together(score(moved=1.6), "a", "b")
 
 
@@ -188,6 +189,7 @@ def test_the_parts_of_a_score_are_split_at_half_a_turn() -> None:
     assert "The 3 parts sum to **3.0000**; the model's score is 3.0000 (0 apart)" in said
     assert "+4.0000, comes from pair 2, which turns once in 20 tokens" in said
     assert "(2 of them) add −1.0000, the slower ones +4.0000" in said
+    assert "No pair makes half a turn" in words_rope.score_by_pair(parts, distance=1)
 
 
 def test_heads_are_named_from_the_most_to_the_least_positional() -> None:
@@ -195,6 +197,7 @@ def test_heads_are_named_from_the_most_to_the_least_positional() -> None:
     said = words_rope.most_and_least_positional(values)
     assert "this prompt: L0 H1 (0.900), L1 H0 (0.400)" in said
     assert "Least: L1 H1 (0.010)" in said
+    assert "L0 H0 (less than 0.001)" in words_rope.most_and_least_positional(values * np.float32(1e-3))
     assert "nothing to compare" in words_rope.most_and_least_positional(values * np.nan)
 
 
@@ -208,6 +211,12 @@ def test_how_far_patterns_move_is_said_by_the_number(largest: float, verdict: st
     said = words_rope.patterns_moved(ChangedPatterns(range(1), nothing, nothing, line, line), 5, 0, "x")
     assert verdict in said
     assert "(head 1)" in said
+
+
+def test_patterns_that_stay_in_every_bit_are_not_said_to_round() -> None:
+    nothing, line = np.zeros((2, 1, 1), np.float32), np.zeros(2, np.float32)
+    said = words_rope.patterns_moved(ChangedPatterns(range(1), nothing, nothing, line, line), 5, 0, "x")
+    assert said == "With x, every weight of layer 5 stays what it is."
 
 
 def test_a_position_beyond_the_context_is_said_to_be() -> None:
@@ -243,6 +252,33 @@ def test_the_mean_surprise_is_said_in_nats_bits_and_tokens() -> None:
     assert "Least expected was `b` (token 2) with 5.0%" in said
 
 
+def test_one_predicted_token_is_one_token() -> None:
+    assert "Over the 1 token after the first" in words_output.mean_surprise(surprised(1.0), ["<bos>", "a"])
+
+
+@pytest.mark.parametrize(
+    ("leads_from", "said"),
+    [
+        (0, "is the likeliest at every depth"),
+        (4, "leads for good from depth 4 of 6"),
+        (6, "only at the end, after all 6"),
+    ],
+)
+def test_from_which_depth_an_answer_leads(leads_from: int, said: str) -> None:
+    assert said in words.leads(leads_from, 6)
+
+
+def test_a_text_of_as_many_bytes_as_tokens_is_not_said_to_grow() -> None:
+    assert words.into_bytes(14, 4) == "this prompt would be 14 positions long instead of 4"
+    assert "this one would not" in words.into_bytes(1, 1)
+
+
+def test_scales_that_read_the_same_are_not_compared() -> None:
+    values = comparison([0.6, 0.2], [0.5, 0.3], 0.02)
+    assert words.scales_at_the_end(values, 3) == ""
+    assert words.scales_at_the_end(replace(values, edited_scale=float("nan")), 3).endswith("without it, not a number.")
+
+
 def test_a_single_token_is_said_not_to_be_predicted() -> None:
     assert "nothing in it was predicted" in words_output.mean_surprise(surprised(), ["<bos>"])
 
@@ -251,6 +287,7 @@ def test_a_single_token_is_said_not_to_be_predicted() -> None:
     ("without", "said"),
     [
         (0.0, "it would collapse: **0 nats** (1 token)"),
+        (4.9e-142, "it would collapse: **less than 0.001 nats** (1 token)"),
         (1.0, "it would be sharper"),
         (1.9, "it would be about as even"),
         (2.2, "it would be about as even"),
