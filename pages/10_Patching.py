@@ -238,10 +238,8 @@ page = start_page(
 st.markdown(
     "Two prompts that differ in a word have different answers. Somewhere on the way from that word to the last token "
     f"the model carries the difference, and {term('patching')} finds where. A *patch* puts one vector of the other "
-    "run, "
-    "from one layer and token, in the place of this run's own; all that follows is then computed with it. If the "
-    "answer "
-    "comes along, that vector carries enough of the difference. The prompt in the sidebar is the "
+    "run, from one layer and token, in the place of this run's own; all that follows is then computed with it. If the "
+    "answer comes along, that vector carries enough of the difference. The prompt in the sidebar is the "
     f"{term('clean', '**clean**')} one, the other is the {term('corrupted', '**corrupted**')} one."
 )
 if (corrupted := other_run(page)) and (measured := compared(page, corrupted)):

@@ -27,6 +27,9 @@ GRIDS = (go.Heatmap, go.Contour)
 # What the hover says before a number that is in `customdata` names it: "rank %{customdata}", "score %{customdata[0]}".
 CUSTOM = re.compile(r"([^%{}<>,(]*)%\{customdata(?:\[(\d)\])?")
 
+# What an axis says of how it is drawn: the numbers themselves are no logarithms.
+LOG = re.compile(r" \(log(?: axis)?\)|, log axis|log axis, ")
+
 # What spreadsheets take for the beginning of a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -45,8 +48,9 @@ PAGE = """<!doctype html>
 class Table:
     """A figure's values in long form.
 
-    columns: "trace" is the name that the legend has, or "trace 0", ... in the order of drawing; then come the axes by
-        their titles (of two axes with one title: "word (x)" and "word (y)"), the colour scale by its title, the names
+    columns: "series" is the name that the legend has, or "series 1", ... in the order of drawing; then come the axes by
+        their titles, without a note that they are drawn as logarithms (of two axes with one title: "word (x)" and
+        "word (y)"; of one without a title: "column" or "row"), the colour scale by its title, the names
         along an axis ("token: name"), what is written on a mark ("text"), and what else the hover says ("label", or
         what stands before it there). Names and labels are as in the picture, where long ones end with "…".
     rows: one for each point, bar or cell that is drawn; a histogram's are the numbers that it counts. None stands for
@@ -111,7 +115,7 @@ def _rows(figure: go.Figure, number: int) -> Iterator[dict[str, Cell]]:
     """The rows of one trace, as column: value."""
     trace = figure.data[number]
     axes = [figure.layout[_axis(trace, letter)] for letter in "xy"]
-    x, y = _axis_names(*axes)
+    x, y = _axis_names(figure, *axes)
     drawn = _grid(trace, x, y) if isinstance(trace, GRIDS) else _points(trace, x, y)
     n = len(next(iter(drawn.values())))
     columns = _said(trace, n) | drawn
@@ -119,7 +123,7 @@ def _rows(figure: go.Figure, number: int) -> Iterator[dict[str, Cell]]:
         if axis.ticktext and name in drawn:
             names = dict(zip(_cells(axis.tickvals), map(_text, axis.ticktext), strict=True))
             columns[f"{name}: name"] = [names.get(cell) for cell in drawn[name]]
-    columns = {"trace": [_text(trace.name or f"trace {number}")] * n} | drawn | columns
+    columns = {"series": [_text(trace.name or f"series {number + 1}")] * n} | drawn | columns
     for row in zip(*columns.values(), strict=True):
         cells = dict(zip(columns, row, strict=True))
         if all(cells[name] is not None for name in drawn):
@@ -145,8 +149,14 @@ def _axis(trace: Any, letter: str) -> str:
     return f"{letter}axis{(trace[f'{letter}axis'] or letter)[1:]}"
 
 
-def _axis_names(x_axis: Any, y_axis: Any) -> tuple[str, str]:
-    x, y = (_text(axis.title.text or letter) for axis, letter in ((x_axis, "x"), (y_axis, "y")))
+def _axis_names(figure: go.Figure, x_axis: Any, y_axis: Any) -> tuple[str, str]:
+    """What two axes are called; of several that share a title it stands at the first only."""
+    firsts = figure.layout.xaxis, figure.layout.yaxis
+    titles = (
+        axis.title.text or first.title.text or place
+        for axis, first, place in zip((x_axis, y_axis), firsts, ("column", "row"), strict=True)
+    )
+    x, y = (LOG.sub("", _text(title)) for title in titles)
     return (x, y) if x != y else (f"{x} (x)", f"{y} (y)")
 
 

@@ -86,9 +86,9 @@ def _table(figure: go.Figure) -> None:
     values = export.table(figure)
     shown = pd.DataFrame(values.rows[:MOST_ROWS], columns=values.columns)
     names_first = sorted(values.columns, key=lambda name: not name.endswith(": name"))
-    columns_of = shown.notna().groupby(shown["trace"]).any().apply(tuple, axis=1)
-    for _, part in shown.groupby(shown["trace"].map(columns_of), sort=False):
-        filled = part.dropna(axis=1, how="all").drop(columns="trace" if len(columns_of) == 1 else [])
+    columns_of = shown.notna().groupby(shown["series"]).any().apply(tuple, axis=1)
+    for _, part in shown.groupby(shown["series"].map(columns_of), sort=False):
+        filled = part.dropna(axis=1, how="all").drop(columns="series" if len(columns_of) == 1 else [])
         st.dataframe(filled, hide_index=True, column_order=[name for name in names_first if name in filled])
     if len(values.rows) > MOST_ROWS:
         st.caption(f"The first {MOST_ROWS:,} of {len(values.rows):,} rows. All of them are in the files.")

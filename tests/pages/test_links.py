@@ -105,6 +105,6 @@ def test_every_chart_can_be_read_as_a_table(offered: list[str]) -> None:
 def test_a_chart_with_several_axes_has_a_table_for_each(offered: list[str]) -> None:
     app = open_page("pages/6_MLP.py", mlp="output")
     app.toggle(key="distributions_table").set_value(True).run()
-    tables = [table.value for table in app.dataframe if "trace" in table.value]
-    assert [set(table["trace"]) for table in tables] == [{"gate"}, {"gelu(gate)"}, {"up"}, {"product"}]
+    tables = [table.value for table in app.dataframe if "series" in table.value]
+    assert [set(table["series"]) for table in tables] == [{"gate"}, {"gelu(gate)"}, {"up"}, {"product"}]
     assert all(table.notna().all(axis=None) for table in tables)
