@@ -66,17 +66,17 @@ def all_heads(page: Page, layer: int, chosen: int) -> None:
     def pick(new_layer: int, new_head: int) -> None:
         view.set(layer=str(new_layer) if new_layer else None, head=str(new_head) if new_head else None, heads=None)
 
+    st.markdown(words_attention.resting(layers, page.run.rules, page.labels[0]))
     small, large = st.columns([2, 3], gap="large")
     with small:
         st.markdown(
             words_attention.heads_shown(len(places), len(layers) * page.run.model.spec.n_heads, SORTED_BY[order])
         )
-        head_maps(layers, page.run.rules, places, (layer, chosen), pick, key="head_maps")
         st.caption(
             "In each map a row is a query and a column a key. Choose a map to see it large. "
             + ("Layers go down, heads across." if order == "model" else "L5 H3 is layer 5, head 3.")
         )
-        st.markdown(words_attention.resting(layers, page.run.rules, page.labels[0]))
+        head_maps(layers, page.run.rules, places, (layer, chosen), pick, key="head_maps")
     with large:
         _pattern(page, layer, chosen)
     with st.expander("What the measures mean"):

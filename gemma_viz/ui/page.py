@@ -183,8 +183,9 @@ def _sidebar(view: View) -> tuple[str, str]:
                 "then something else."
             )
             st.button("Take it away", width="stretch", on_click=_take_text, args=(view, prompt.rstrip()))
-        for page, page_title in PAGES.items():
-            view.page_link(page, page_title, _switched_back(view))
+        with st.container(key="pages"):
+            for page, page_title in PAGES.items():
+                view.page_link(page, page_title, _switched_back(view))
         name = view.choice("model", "Model", offered_models(), resets=MODEL_DEPENDENT, format_func=label)
         st.caption("Or try one of these:")
         for example, shows in EXAMPLES.items():

@@ -41,7 +41,9 @@ def chart(figure: go.Figure, key: str) -> None:
     st.markdown(f"**{words.literal(figure.layout.meta['title'])}**")
     tools = CHART_TOOLS | export.image_options(figure)
     with st.container(gap=None):
-        st.plotly_chart(without_title(figure), key=key, config=tools, alt=figure.layout.meta["alt"])
+        drawn = without_title(figure)
+        # The height is the figure's own. Said here it is kept free until the chart is drawn.
+        st.plotly_chart(drawn, height=drawn.layout.height, key=key, config=tools, alt=drawn.layout.meta["alt"])
         _values_of(figure, key)
 
 

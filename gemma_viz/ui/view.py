@@ -334,11 +334,11 @@ class View:
     ) -> None:
         """Draw a widget that starts with the view's value and hands changes to `store`.
 
-        Its key changes when another value comes from outside, or when the domain (the values on offer) changes: only
-        a new widget is sure to start with our value.
+        Its key begins with the kind of widget, for which page.css keeps room. It changes when another value comes from
+        outside, or when the domain (the values on offer) changes: only a new widget is sure to start with our value.
         """
         epoch = st.session_state[_EPOCHS][name]
-        key = f"{name}:{epoch}:{sha256(domain.encode()).hexdigest()[:8]}"
+        key = f"{widget.__name__}:{name}:{epoch}:{sha256(domain.encode()).hexdigest()[:8]}"
 
         def changed() -> None:
             # Leaving the page at the same moment can have removed the widget's value.
