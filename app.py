@@ -8,12 +8,14 @@ from streamlit.starlette import App
 
 from gemma_viz.errors import BadSetting
 from gemma_viz.service import log
+from gemma_viz.service.addresses import ToPages
 from gemma_viz.service.head import InHead
 from gemma_viz.service.private import OnlyFromThisMachine
 from gemma_viz.service.settings import settings
 from gemma_viz.ui import live, operator
 from gemma_viz.ui.boundary import answer
 
+PAGES = Path(__file__).with_name("pages")
 STYLE = Path(operator.__file__).with_name("page.css")
 
 log.to_stderr()
@@ -29,6 +31,7 @@ app = App(
     on_script_error=answer,
     middleware=[
         Middleware(OnlyFromThisMachine, paths=("/_stcore/metrics",)),
+        Middleware(ToPages, pages=[path.stem.partition("_")[2] for path in PAGES.glob("*.py")]),
         Middleware(InHead, title="Gemma Viz", style=STYLE.read_text(encoding="utf-8")),
     ],
 )
