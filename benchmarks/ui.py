@@ -26,7 +26,7 @@ from benchmarks.load_server import Server
 from benchmarks.tables import markdown
 from tests.browser.conftest import CHROMIUM_FLAGS
 from tests.browser.driver import STAGES
-from tests.browser.test_walk import PARTS
+from tests.browser.test_looks import PARTS
 
 WATCH = Path(__file__).with_name("ui_watch.js").read_text(encoding="utf-8")
 WRITTEN = Path("build/ui.json")
