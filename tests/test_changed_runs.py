@@ -100,7 +100,8 @@ def subject_for(wild: dict[str, Subject], calm: dict[str, Subject]) -> SubjectFo
 
 def assert_close(ours: Tensor, plain: Tensor) -> None:
     assert plain.isfinite().all()
-    torch.testing.assert_close(ours, plain, rtol=1e-4 * ROUNDING, atol=1e-5 * ROUNDING * plain.abs().max().item())
+    # The two multiply in another order, and how far that shows differs from processor to processor.
+    torch.testing.assert_close(ours, plain, rtol=1e-4 * ROUNDING, atol=3e-5 * ROUNDING * plain.abs().max().item())
 
 
 def assert_plain(cap: gv.Capture, plain: Pass) -> None:

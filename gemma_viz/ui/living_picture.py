@@ -77,7 +77,6 @@ def living_picture(
     """
     tokens = page.run.tokens
     n_layers = page.run.model.spec.n_layers
-    st.html(f"<style>.st-key-{key} {{ min-height: {_height(n_layers)}px; }}</style>")
 
     def picked() -> None:
         # A trigger value: gone in the next run, so that a choice made elsewhere is never overruled by an old click.
@@ -114,12 +113,6 @@ def living_picture(
         case [str(part), int(layer), int(position)] if part in PAGES and layer < n_layers and position < len(tokens):
             changes = ({"layer": layer} if layer >= 0 else {}) | ({"token": position} if position >= 0 else {})
             page.open(PAGES[part], **changes)
-
-
-def _height(n_layers: int) -> int:
-    """Pixels of the whole picture on a wide screen, kept free until it is drawn. The rows' are those of the script."""
-    row = 10 if n_layers > 30 else 14
-    return 280 + 2 * row * n_layers
 
 
 def address(file: str) -> str:

@@ -138,7 +138,7 @@ def test_heads_are_found_by_what_they_do(app: Driver) -> None:
     app.open("Attention?prompt=The+cat+sat+on+the+mat.+The+cat+sat+on+the&sort=induction&least=30")
     expect(app.tab.get_by_text("of 72 heads have at least that much")).to_be_visible()
     first = app.tab.locator(".map").first
-    expect(first).to_contain_text("5.3")
+    expect(first).to_contain_text("L5 H3")
     first.click()
     expect(app.tab.get_by_text("Layer 5, head 3.")).to_be_visible()
 
@@ -346,21 +346,21 @@ def test_a_prompt_is_never_markup_on_any_page(app: Driver) -> None:
     [
         ("Tokenization", ["Entries that hold this text"]),
         (
-            "Embedding",
+            "Embedding?embedding=near",
             [
                 "Nearest to this word (empty: to the selected token)",
                 "Words added and subtracted, = what you expect",
                 "Words, separated by spaces; a line is a group",
             ],
         ),
-        ("Transformer_layer", ["Follow this token (empty: the model's answer)"]),
+        ("Transformer_layer?transformer_layer=way", ["Follow this token (empty: the model's answer)"]),
         ("Output?output=norm", ["Row of this word (empty: of the selected token)"]),
         ("Output?output=parts", ["Logit of this word (empty: of the likeliest token)"]),
         ("MLP?mlp=alone", ["Replace token 1 by this word"]),
         ("Compare", ["Other prompt"]),
         ("Compare?comparison=heads", ["Other prompt"]),
         (
-            "Patching?prompt=The+capital+of+France+is",
+            "Patching",
             ["Answer of the clean prompt (empty: its own)", "The other prompt, the corrupted one"],
         ),
     ],
