@@ -49,8 +49,8 @@ def rotation(values: Rotation, labels: Sequence[str], selected: int) -> go.Figur
         )
     _animate(figure, values, [points for _, points, *_ in series], labels, selected)
     reach = max(float(np.abs(points).max()) for _, points, *_ in series) * 1.1 or 1.0
-    figure.update_xaxes(range=[-reach, reach], zeroline=True)
-    figure.update_yaxes(range=[-reach, reach], zeroline=True, scaleanchor="x", scaleratio=1)
+    figure.update_xaxes(range=[-reach, reach], zeroline=True, constrain="domain")
+    figure.update_yaxes(range=[-reach, reach], zeroline=True, scaleanchor="x", scaleratio=1, constrain="domain")
     finish(
         figure,
         title="One pair of components as clock hands",
