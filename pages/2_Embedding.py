@@ -143,14 +143,14 @@ def groups_of_words() -> None:
             st.info("Type at least two words that are one token each.")
 
 
-PARTS = {
-    "lookup": ("The row of each token", lookup),
-    "near": ("Which rows point the same way", directions),
-}
-shown = page.view.section("embedding", {name: title for name, (title, _) in PARTS.items()})
-title, draw_part = PARTS[shown]
-st.header(title)
-draw_part()
+panels.parts(
+    page.view,
+    "embedding",
+    {
+        "lookup": ("The row of each token", lookup),
+        "near": ("Which rows point the same way", directions),
+    },
+)
 
 raw, scaled = values.raw_norm[page.position], values.scaled_norm[page.position]
 update = values.attention_norm[page.position]

@@ -126,15 +126,15 @@ def rms_norm() -> None:
     st.caption("Whatever the vector's size was, after the division its RMS is 1.")
 
 
-PARTS = {
-    "stream": ("What happens to the stream", the_stream),
-    "way": ("One token on its way", one_token),
-    "norm": ("RMSNorm", rms_norm),
-}
-shown = page.view.section("transformer_layer", {name: title for name, (title, _) in PARTS.items()})
-title, draw_part = PARTS[shown]
-st.header(title)
-draw_part()
+panels.parts(
+    page.view,
+    "transformer_layer",
+    {
+        "stream": ("What happens to the stream", the_stream),
+        "way": ("One token on its way", one_token),
+        "norm": ("RMSNorm", rms_norm),
+    },
+)
 
 layer = page.view.whole_number("layer", 0, spec.n_layers - 1, default=0)
 panels.code(live.values(check_rms_norm, page.run, layer))

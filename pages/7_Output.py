@@ -214,16 +214,16 @@ def where_a_logit_comes_from() -> None:
         st.caption(f"The soft-cap at ±{spec.final_softcap:g} comes after the sum and bends it; the split is before it.")
 
 
-PARTS = {
-    "next": ("Next tokens", next_tokens),
-    "norm": ("Norm and projection", norm_and_projection),
-    "choice": ("From logits to a choice", from_logits_to_a_choice),
-    "parts": ("Where a logit comes from", where_a_logit_comes_from),
-}
-shown = page.view.section("output", {name: title for name, (title, _) in PARTS.items()})
-title, draw_part = PARTS[shown]
-st.header(title)
-draw_part()
+panels.parts(
+    page.view,
+    "output",
+    {
+        "next": ("Next tokens", next_tokens),
+        "norm": ("Norm and projection", norm_and_projection),
+        "choice": ("From logits to a choice", from_logits_to_a_choice),
+        "parts": ("Where a logit comes from", where_a_logit_comes_from),
+    },
+)
 
 panels.code(live.values(check_unembed, page.run, here))
 scales = live.values(final_norm, page.run)

@@ -1,7 +1,7 @@
 """The panels that every page is made of: a chart, "The code" and "Why"."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -78,6 +78,17 @@ def folded(label: str, key: str, draw: Callable[..., None], *arguments: Any) -> 
     if part.open:
         with part:
             draw(*arguments)
+
+
+def parts(view: View, name: str, titled: Mapping[str, tuple[str, Callable[[], None]]]) -> None:
+    """The control for the part of a long page that is shown, and that part under its title.
+
+    name: the parameter; titled: by their names in the address the parts' titles, and what draws them
+    """
+    shown = view.section(name, {part: title for part, (title, _) in titled.items()})
+    title, draw_part = titled[shown]
+    st.header(title)
+    draw_part()
 
 
 def _table(figure: go.Figure) -> None:
