@@ -13,10 +13,10 @@ from gemma_viz.service.head import InHead
 from gemma_viz.service.private import OnlyFromThisMachine
 from gemma_viz.service.settings import settings
 from gemma_viz.ui import live, operator
+from gemma_viz.ui.assets import joined
 from gemma_viz.ui.boundary import answer
 
 PAGES = Path(__file__).with_name("pages")
-STYLE = Path(operator.__file__).with_name("page.css")
 
 log.to_stderr()
 try:
@@ -32,6 +32,6 @@ app = App(
     middleware=[
         Middleware(OnlyFromThisMachine, paths=("/_stcore/metrics",)),
         Middleware(ToPages, pages=[path.stem.partition("_")[2] for path in PAGES.glob("*.py")]),
-        Middleware(InHead, title="Gemma Viz", style=STYLE.read_text(encoding="utf-8")),
+        Middleware(InHead, title="Gemma Viz", style=joined("page.css")),
     ],
 )

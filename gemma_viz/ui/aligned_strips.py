@@ -1,6 +1,5 @@
 """The tokens of two runs under each other: what is the same, what differs, what only one has."""
 
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -9,15 +8,14 @@ from gemma_viz.figures.comparison import LEFT, RIGHT
 from gemma_viz.figures.style import SELECTED
 from gemma_viz.stages.comparison import Aligned
 from gemma_viz.tokens import Token
-
-_HERE = Path(__file__).parent
+from gemma_viz.ui.assets import joined
 
 _mount = st.components.v2.component(
     "gemma_viz_aligned_strips",
     # In the tab order because it scrolls.
     html='<div class="aligned" role="list" tabindex="0" aria-label="Tokens of both runs, one under the other"></div>',
-    css=(_HERE / "aligned_strips.css").read_text(encoding="utf-8"),
-    js=(_HERE / "aligned_strips.js").read_text(encoding="utf-8"),
+    css=joined("aligned_strips.css"),
+    js=joined("aligned_strips.js"),
 )
 
 

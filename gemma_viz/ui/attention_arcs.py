@@ -5,15 +5,13 @@ The view is known from BertViz (Vig, 2019, arXiv:1906.05714).
 
 from base64 import b64encode
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import streamlit as st
 
 from gemma_viz.figures.style import CATEGORICAL
 from gemma_viz.stages.attention import Arcs
-
-_HERE = Path(__file__).parent
+from gemma_viz.ui.assets import joined
 
 _mount = st.components.v2.component(
     "gemma_viz_attention_arcs",
@@ -29,8 +27,8 @@ _mount = st.components.v2.component(
       <p class="said" aria-live="polite"></p>
     </div>
     """,
-    css="".join((_HERE / name).read_text(encoding="utf-8") for name in ("touch.css", "attention_arcs.css")),
-    js="".join((_HERE / name).read_text(encoding="utf-8") for name in ("touch.js", "attention_arcs.js")),
+    css=joined("touch.css", "attention_arcs.css"),
+    js=joined("touch.js", "attention_arcs.js"),
 )
 
 

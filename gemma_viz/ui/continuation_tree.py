@@ -1,23 +1,21 @@
 """The tree of generated texts, each token a chip; a chip opens the text that ends with it."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import streamlit as st
 
 from gemma_viz.continuations import Node, Tree
 from gemma_viz.tokens import visible
+from gemma_viz.ui.assets import joined
 from gemma_viz.ui.words import percent
 
 LONGEST_BEGINNING = 40  # characters
 
-_HERE = Path(__file__).parent
-
 _mount = st.components.v2.component(
     "gemma_viz_continuation_tree",
     html='<div class="tree" role="listbox" aria-label="Generated texts"></div>',
-    css=(_HERE / "continuation_tree.css").read_text(encoding="utf-8"),
-    js="".join((_HERE / name).read_text(encoding="utf-8") for name in ("listbox.js", "continuation_tree.js")),
+    css=joined("continuation_tree.css"),
+    js=joined("listbox.js", "continuation_tree.js"),
 )
 
 

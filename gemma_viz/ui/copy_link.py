@@ -4,9 +4,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from gemma_viz.ui.assets import joined
 from gemma_viz.ui.view import View
-
-_HERE = Path(__file__).parent
 
 OF_THIS_VISITOR = ["guess"]  # whoever opens the link guesses too
 
@@ -19,8 +18,8 @@ _mount = st.components.v2.component(
       <input type="text" readonly hidden aria-label="Link to this view">
     </div>
     """,
-    css=(_HERE / "copy_link.css").read_text(encoding="utf-8"),
-    js=(_HERE / "copy_link.js").read_text(encoding="utf-8"),
+    css=joined("copy_link.css"),
+    js=joined("copy_link.js"),
 )
 
 

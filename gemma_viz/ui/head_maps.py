@@ -3,7 +3,6 @@
 import math
 from base64 import b64encode
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import streamlit as st
@@ -12,14 +11,13 @@ from gemma_viz.attention import AttentionRule, seen_cells
 from gemma_viz.figures.style import SEQUENTIAL
 from gemma_viz.numbers import head_label
 from gemma_viz.stages.heads import HeadPlace, LayerHeads, cell_size
-
-_HERE = Path(__file__).parent
+from gemma_viz.ui.assets import joined
 
 _mount = st.components.v2.component(
     "gemma_viz_head_maps",
     html='<div class="maps" role="listbox" aria-label="Attention heads"></div>',
-    css="".join((_HERE / name).read_text(encoding="utf-8") for name in ("touch.css", "head_maps.css")),
-    js="".join((_HERE / name).read_text(encoding="utf-8") for name in ("touch.js", "listbox.js", "head_maps.js")),
+    css=joined("touch.css", "head_maps.css"),
+    js=joined("touch.js", "listbox.js", "head_maps.js"),
 )
 
 

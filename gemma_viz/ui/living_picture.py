@@ -11,10 +11,9 @@ from gemma_viz.figures.style import CATEGORICAL, short
 from gemma_viz.stages.flow import Flow
 from gemma_viz.tokens import Token
 from gemma_viz.ui import words
+from gemma_viz.ui.assets import joined
 from gemma_viz.ui.page import TOKEN_DEPENDENT, Page
 from gemma_viz.ui.token_strip import colour
-
-_HERE = Path(__file__).parent
 
 COLOURS = {"attention": CATEGORICAL[0], "mlp": CATEGORICAL[1]}
 
@@ -53,8 +52,8 @@ _mount = st.components.v2.component(
       </div>
     </div>
     """,
-    css="".join((_HERE / name).read_text(encoding="utf-8") for name in ("touch.css", "living_picture.css")),
-    js="".join((_HERE / name).read_text(encoding="utf-8") for name in SCRIPTS),
+    css=joined("touch.css", "living_picture.css"),
+    js=joined(*SCRIPTS),
 )
 
 

@@ -3,23 +3,21 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isnan
-from pathlib import Path
 
 import streamlit as st
 
 from gemma_viz.figures.patching import ENDS, legend
 from gemma_viz.figures.style import short
 from gemma_viz.stages.patching import PatchMap
-
-_HERE = Path(__file__).parent
+from gemma_viz.ui.assets import joined
 
 LONGEST_HEADING = 12  # characters
 
 _mount = st.components.v2.component(
     "gemma_viz_patch_map",
     html='<div class="patches" role="listbox" aria-label="Patched runs"></div>',
-    css=(_HERE / "patch_map.css").read_text(encoding="utf-8"),
-    js="".join((_HERE / name).read_text(encoding="utf-8") for name in ("listbox.js", "patch_map.js")),
+    css=joined("patch_map.css"),
+    js=joined("listbox.js", "patch_map.js"),
 )
 
 

@@ -1,20 +1,18 @@
 """The strip of the prompt's tokens, from which the subject of a page is chosen by mouse, touch or keyboard."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import streamlit as st
 
 from gemma_viz.figures.style import CATEGORICAL
 from gemma_viz.tokens import Token
-
-_HERE = Path(__file__).parent
+from gemma_viz.ui.assets import joined
 
 _mount = st.components.v2.component(
     "gemma_viz_token_strip",
     html='<div class="strip" role="listbox" aria-label="Tokens of the prompt" aria-orientation="horizontal"></div>',
-    css="".join((_HERE / name).read_text(encoding="utf-8") for name in ("touch.css", "token_strip.css")),
-    js="".join((_HERE / name).read_text(encoding="utf-8") for name in ("touch.js", "token_strip.js")),
+    css=joined("touch.css", "token_strip.css"),
+    js=joined("touch.js", "token_strip.js"),
 )
 
 
