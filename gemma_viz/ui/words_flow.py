@@ -8,7 +8,7 @@ import numpy as np
 from gemma_viz.stages import Floats
 from gemma_viz.stages.flow import Flow
 from gemma_viz.stages.overview import Overview
-from gemma_viz.ui.words import percent, size
+from gemma_viz.ui.words import counted, percent, size
 
 
 def seen(values: Flow, about: Overview, labels: Sequence[str], next_label: str) -> str:
@@ -16,7 +16,7 @@ def seen(values: Flow, about: Overview, labels: Sequence[str], next_label: str) 
     at, n_layers = values.shown.index(about.position), len(values.attention)
     label = f"“{labels[about.position]}”"
     return (
-        f"Tokens across and {_number(n_layers, 'layer')} down. The stream of each token is a line, wider where its RMS "
+        f"Tokens across and {counted(n_layers, 'layer')} down. The stream of each token is a line, wider where its RMS "
         "is larger, with a bar to the left of it for the update of each attention and one to the right for that of "
         f"each MLP. The stream of {label} goes from an RMS of "
         f"{size(float(values.stream_rms[0, at]))} to one of {size(float(values.stream_rms[-1, at]))}."
@@ -44,7 +44,7 @@ def told(
     at = values.shown.index(about.position)
     label = f"“{labels[about.position]}”"
     said = [
-        f"The text is cut into {_number(about.n_positions, 'token')}. Token {about.position} is {label}, entry "
+        f"The text is cut into {counted(about.n_positions, 'token')}. Token {about.position} is {label}, entry "
         f"{about.token_id:,} of the {about.spec.vocab_size:,} in the vocabulary.",
         f"Entry {about.token_id:,} has a row of {about.spec.d_model:,} numbers. Times {size(about.embedding_factor)} "
         f"it is the stream of {label}, with an RMS of {size(about.embedded_rms)}.",
@@ -104,7 +104,3 @@ def _size_now(values: Flow, depth: int, at: int) -> str:
 
 def _out_of_range(layer: int, what: str) -> str:
     return f"Layer {layer}, {what}: the numbers have run out of range here (NaN or infinite)."
-
-
-def _number(n: int, what: str) -> str:
-    return f"1 {what}" if n == 1 else f"{n:,} {what}s"

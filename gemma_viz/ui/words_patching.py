@@ -9,7 +9,7 @@ from gemma_viz.numbers import head_label
 from gemma_viz.patching import PatchKind
 from gemma_viz.stages import Floats
 from gemma_viz.stages.patching import Direction, PatchMap, ThreeRuns
-from gemma_viz.ui.words import NO_NUMBERS, code, percent
+from gemma_viz.ui.words import NO_NUMBERS, code, counted, percent
 
 HALF = 0.5
 CLEARLY = 0.1  # of the way from one run to the other
@@ -66,9 +66,10 @@ def other_lengths(n_clean: int, n_corrupted: int) -> str:
     more, less = ("clean", "other") if n_clean > n_corrupted else ("other", "clean")
     n_more = abs(n_clean - n_corrupted)
     return (
-        f"**The clean prompt has {_tokens(n_clean)}, the other one {n_corrupted:,}.** A value is taken over at the "
-        f"same place, so that both must have the same number: make the {more} one shorter by {_tokens(n_more)} or the "
-        f"{less} one longer. Below, the same tokens stand above each other, and ≠ marks where the two part."
+        f"**The clean prompt has {counted(n_clean, 'token')}, the other one {n_corrupted:,}.** A value is taken over "
+        f"at the same place, so that both must have the same number: make the {more} one shorter by "
+        f"{counted(n_more, 'token')} or the {less} one longer. Below, the same tokens stand above each other, and ≠ "
+        "marks where the two part."
     )
 
 
@@ -76,7 +77,7 @@ def where_they_differ(positions: Sequence[int], clean: Sequence[str], corrupted:
     """In which tokens two prompts of one length differ, in Markdown. clean, corrupted: all labels."""
     shown = [f"token {i} ({code(clean[i])} or {code(corrupted[i])})" for i in positions[:5]]
     more = f" and {len(positions) - 5:,} more" if len(positions) > 5 else ""
-    return f"Both have {_tokens(len(clean))}. They differ at {', '.join(shown)}{more}."
+    return f"Both have {counted(len(clean), 'token')}. They differ at {', '.join(shown)}{more}."
 
 
 def what_is_compared(labels: tuple[str, str], shared: str) -> str:
@@ -176,7 +177,3 @@ def _layers_from_the_start(holds: np.ndarray) -> int:
     """How many of the first layers hold without a gap."""
     gaps = np.flatnonzero(~holds)
     return int(gaps[0]) if len(gaps) else len(holds)
-
-
-def _tokens(n: int) -> str:
-    return "1 token" if n == 1 else f"{n:,} tokens"
