@@ -62,10 +62,6 @@ MODEL_DEPENDENT = (
 )
 
 
-# What a page leaves out of the model: another page begins with its own steps in place.
-SWITCHES = ("off", "one")
-
-
 @dataclass(frozen=True)
 class Page:
     """What a page is about.
@@ -96,9 +92,7 @@ class Page:
     def open(self, file: str, layer: int | None = None, token: int | None = None) -> NoReturn:
         """Go to another page, to a layer and a token or to those of the view."""
         to_layer = {} if layer is None else {"layer": str(layer) if layer else None}
-        self.view.open(
-            file, _switched_back(self.view) | to_layer | ({} if token in (None, self.position) else self._token(token))
-        )
+        self.view.open(file, to_layer | ({} if token in (None, self.position) else self._token(token)))
 
     def _token(self, position: int) -> dict[str, str | None]:
         """The parameters of a view that is about another token."""
@@ -185,7 +179,7 @@ def _sidebar(view: View) -> tuple[str, str]:
             st.button("Take it away", width="stretch", on_click=_take_text, args=(view, prompt.rstrip()))
         with st.container(key="pages"):
             for page, page_title in PAGES.items():
-                view.page_link(page, page_title, _switched_back(view))
+                view.page_link(page, page_title)
         name = view.choice("model", "Model", offered_models(), resets=MODEL_DEPENDENT, format_func=label)
         st.caption("Or try one of these:")
         for example, shows in EXAMPLES.items():
@@ -197,11 +191,6 @@ def _sidebar(view: View) -> tuple[str, str]:
                 args=(view, example),
             )
     return name, prompt
-
-
-def _switched_back(view: View) -> dict[str, str | None]:
-    """The changes of a view on its way to another page."""
-    return {name: None for name in SWITCHES if name in view.params}
 
 
 def _take_text(view: View, text: str) -> None:
@@ -217,12 +206,12 @@ def _steps(view: View, title: str, model: str) -> None:
 
 def _way_on(view: View, title: str) -> None:
     """Links to the stage before and the stage after; from the last one to where the model can be changed."""
-    titles, files, changes = list(PAGES.values()), list(PAGES), _switched_back(view)
+    titles, files = list(PAGES.values()), list(PAGES)
     here = titles.index(title)
     if here > 0:
-        view.page_link(files[here - 1], titles[here - 1], changes, icon=":material/arrow_back:")
+        view.page_link(files[here - 1], titles[here - 1], icon=":material/arrow_back:")
     onward = files[here + 1] if here < len(files) - 1 else "pages/9_Experiments.py"
-    view.page_link(onward, PAGES[onward], changes, icon=":material/arrow_forward:", icon_position="right")
+    view.page_link(onward, PAGES[onward], icon=":material/arrow_forward:", icon_position="right")
 
 
 def _strip(page: Page) -> None:

@@ -165,7 +165,7 @@ def left_out(view: View, run: live.Run, position: int, edits: Edits, without: st
         view.page_link(
             "pages/9_Experiments.py",
             "Guess first: this question on Experiments",
-            {"why": question, "experiments": None, "guess": None, "off": None},
+            {"why": question, "experiments": None, "guess": None},
             icon=":material/science:",
         )
     if not view.toggle("off", f"Leave out {without} and run this prompt again"):

@@ -26,6 +26,9 @@ from gemma_viz.ui import words
 LONGEST_IN_ADDRESS = 4000  # encoded characters; many servers refuse request headers above 8 KB
 MOST_KEPT = 2_000_000  # characters of a session's long texts; the oldest are forgotten
 
+# What a page leaves out of the model: another page begins with its own steps in place.
+OF_ONE_PAGE = ("off", "one")
+
 _KEPT = "_kept"  # ending of the parameter that stands for a text kept in the session
 # Marks the address of a link that changes the view. Its value, the number of such links that were followed before,
 # tells it from an address that is late. It goes with the next change.
@@ -72,14 +75,20 @@ class View:
     def page_link(
         self, page: str, label: str, changes: Mapping[str, str | None] = MappingProxyType({}), **options: Any
     ) -> None:
-        """A link to another page that keeps the view, but for the parameters in `changes` (None: to the default)."""
+        """A link to another page that keeps the view, but for what is `OF_ONE_PAGE` and the parameters in `changes`
+        (None: to the default).
+        """
+        changes = {**self._left_behind(), **changes}
         marked = {**changes, _LINK: self._next_link} if changes else changes
         st.page_link(page, label=label, query_params=_changed(self.params, marked), **options)
 
     def open(self, page: str, changes: Mapping[str, str | None]) -> NoReturn:
         """Go to another page, with the parameters in `changes`, from a run of this one; Back comes back to them."""
-        self._replace(_changed(self.params, changes))
+        self._replace(_changed(self.params, {**self._left_behind(), **changes}))
         st.switch_page(page, query_params=self.params)
+
+    def _left_behind(self) -> Mapping[str, str | None]:
+        return {name: None for name in OF_ONE_PAGE if name in self.params}
 
     def note(self, sentence: str) -> None:
         """Say something about the link, above the page."""
