@@ -8,7 +8,7 @@ from streamlit.starlette import App
 
 from gemma_viz.errors import BadSetting
 from gemma_viz.service import log
-from gemma_viz.service.addresses import ToPages
+from gemma_viz.service.addresses import ToPages, address
 from gemma_viz.service.head import InHead
 from gemma_viz.service.private import OnlyFromThisMachine
 from gemma_viz.service.settings import settings
@@ -31,7 +31,7 @@ app = App(
     on_script_error=answer,
     middleware=[
         Middleware(OnlyFromThisMachine, paths=("/_stcore/metrics",)),
-        Middleware(ToPages, pages=[path.stem.partition("_")[2] for path in PAGES.glob("*.py")]),
+        Middleware(ToPages, pages=[address(path.name) for path in PAGES.glob("*.py")]),
         Middleware(InHead, title="Gemma Viz", style=joined("page.css")),
     ],
 )

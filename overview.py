@@ -39,8 +39,7 @@ def whole_pass(page: Page, about: Overview) -> None:
     )
     st.caption(
         "What the stream would say early is often nonsense: early layers write for later ones, and only the last "
-        "write for "
-        "the output. Every depth is on the page Transformer layer, part “One token on its way”."
+        "write for the output. Every depth is on the page Transformer layer, part “One token on its way”."
     )
     panels.folded("The numbers of this picture, as a table", "living_tables", living_tables, page, values, following)
 

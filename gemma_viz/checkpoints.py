@@ -33,7 +33,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from gemma_viz.checkpoint_folder import TOKENIZERS, trouble
+from gemma_viz.checkpoint_folder import CONFIG, INDEX, TOKENIZERS, WEIGHTS, trouble
 from gemma_viz.embedded import Progress, embedded_checkpoint, embedded_folder, embedded_tokenizer, is_whole
 from gemma_viz.errors import (
     BadSetting,
@@ -122,7 +122,7 @@ def _here_or_needs(name: str) -> tuple[bool, str]:
 
 
 def _in_hub_cache(name: str) -> bool:
-    return _is_cached(name, "config.json") and _is_cached(name, "model.safetensors", "model.safetensors.index.json")
+    return _is_cached(name, CONFIG) and _is_cached(name, WEIGHTS, INDEX)
 
 
 def _is_cached(name: str, *files: str) -> bool:
@@ -171,7 +171,7 @@ def load(
     shown, dtype = label(name), dtype_of(dtype)
     limit = token_limit_setting() if token_limit is None else token_limit
     is_embedded = name == EMBEDDED
-    with _plain_errors(name, shown, "config.json"):
+    with _plain_errors(name, shown, CONFIG):
         source = embedded_checkpoint(progress) if is_embedded else _source(name, shown)
         progress(0.0, f"Looking for {shown}")
         config = _config(source, shown)
@@ -221,7 +221,7 @@ def token_limit_setting() -> int | None:
 
 
 def _config(source: str | Path, shown: str) -> PreTrainedConfig:
-    if isinstance(source, Path) and not (source / "config.json").is_file():
+    if isinstance(source, Path) and not (source / CONFIG).is_file():
         raise FileNotFoundError
     try:
         return AutoConfig.from_pretrained(source, trust_remote_code=False)

@@ -1,10 +1,16 @@
 """Addresses that a person types: a page's name is found however it is written."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from gemma_viz.service.private import Asgi, Receive, Scope, Send
 
 FIRST = "overview"  # the first page has the address without a name
+
+
+def address(file: str) -> str:
+    """The last part of a page's address, as Streamlit makes it of the page's file: "Attention"."""
+    return Path(file).stem.partition("_")[2]
 
 
 class ToPages:
@@ -14,7 +20,7 @@ class ToPages:
     """
 
     def __init__(self, app: Asgi, pages: Iterable[str]):
-        """pages: names in addresses, as Streamlit writes them: "Transformer_layer"."""
+        """pages: names in addresses, as `address` gives them."""
         self._app = app
         self._pages = {name.lower(): name for name in pages} | {FIRST: ""}
 

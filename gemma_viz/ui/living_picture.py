@@ -2,12 +2,12 @@
 
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import streamlit as st
 
 from gemma_viz.figures.style import CATEGORICAL, short
+from gemma_viz.service.addresses import address
 from gemma_viz.stages.flow import Flow
 from gemma_viz.tokens import Token
 from gemma_viz.ui import words
@@ -112,11 +112,6 @@ def living_picture(
         case [str(part), int(layer), int(position)] if part in PAGES and layer < n_layers and position < len(tokens):
             changes = ({"layer": layer} if layer >= 0 else {}) | ({"token": position} if position >= 0 else {})
             page.open(PAGES[part], **changes)
-
-
-def address(file: str) -> str:
-    """The last part of a page's address."""
-    return Path(file).stem.partition("_")[2]
 
 
 def _column(token: Token, following: tuple[str, float]) -> dict[str, object]:

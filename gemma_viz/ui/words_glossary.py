@@ -121,8 +121,7 @@ CHAPTERS = (
             Term(
                 "rescaling",
                 "Gemma multiplies an embedding with the square root of how many numbers it has, `sqrt(d_model)`, "
-                "before it enters "
-                "the residual stream.",
+                "before it enters the residual stream.",
                 GEMMA,
             ),
             Term(
