@@ -9,8 +9,10 @@ import os
 
 # Before huggingface_hub is imported, which reads it once: no test may reach for the network, nor wait for its retries.
 os.environ["HF_HUB_OFFLINE"] = "1"
-# All visitors of the tests come from one address, faster than a class does.
+# All visitors of the tests come from one address, faster than a class does, and pages without a browser are opened by
+# one visitor, faster than a person does.
 os.environ["GEMMA_VIZ_REQUESTS_PER_ADDRESS"] = "0"
+os.environ["GEMMA_VIZ_REQUESTS_PER_SESSION"] = "0"
 
 import shutil
 import sys
