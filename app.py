@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from plotly.offline import get_plotlyjs
 from starlette.middleware import Middleware
 from streamlit.starlette import App
 
@@ -11,10 +12,12 @@ from gemma_viz.service import log
 from gemma_viz.service.addresses import ToPages, address
 from gemma_viz.service.head import InHead
 from gemma_viz.service.private import OnlyFromThisMachine
+from gemma_viz.service.script import script
 from gemma_viz.service.settings import settings
 from gemma_viz.ui import live, operator
 from gemma_viz.ui.assets import joined
 from gemma_viz.ui.boundary import answer
+from gemma_viz.ui.plotly_figure import LIBRARY
 
 PAGES = Path(__file__).with_name("pages")
 
@@ -29,9 +32,10 @@ operator.start(live.engine())
 app = App(
     Path(__file__).with_name("overview.py"),
     on_script_error=answer,
+    routes=[script(LIBRARY, get_plotlyjs())],
     middleware=[
         Middleware(OnlyFromThisMachine, paths=("/_stcore/metrics",)),
         Middleware(ToPages, pages=[address(path.name) for path in PAGES.glob("*.py")]),
-        Middleware(InHead, title="Gemma Viz", style=joined("page.css")),
+        Middleware(InHead, title="Gemma Viz", style=joined("page.css"), script=LIBRARY),
     ],
 )

@@ -19,7 +19,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.asyncio.client import ClientConnection, connect
 
-STRIP = "gemma_viz_token_strip"
+STRIP, FIGURE = "gemma_viz_token_strip", "gemma_viz_figure"
 FOOT = "every number is from"  # stands under every page that was drawn to its end
 RUNS_KEPT = 2  # `global.maxCachedMessageAge`
 TOKEN_AXIS = '"ticktext":["&lt;bos&gt;"'
@@ -70,8 +70,8 @@ def read(elements: Iterable[Element], n_bytes: int = 0, n_messages: int = 0) -> 
                 found["links"].setdefault(element.page_link.page_script_hash, element.page_link.query_string)
             case "bidi_component" if element.bidi_component.component_name == STRIP:
                 found["tokens"] = tuple(token["text"] for token in json.loads(element.bidi_component.json)["tokens"])
-            case "plotly_chart":
-                axes += _token_axes(element.plotly_chart.spec)
+            case "bidi_component" if element.bidi_component.component_name == FIGURE:
+                axes += _token_axes(json.loads(element.bidi_component.json)["figure"])
             case "alert":
                 alerts.append(element.alert.body)
                 if element.alert.format == Alert.ERROR:

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from plotly.io.json import to_json_plotly
 
-from gemma_viz.figures.style import with_title
+from gemma_viz.figures.style import TITLE_HEIGHT
 
 Cell = str | int | float | None
 
@@ -89,11 +90,27 @@ def to_json(figure: go.Figure) -> str:
 
 def to_html(figure: go.Figure) -> str:
     """The figure as a web page: 5 MB, for plotly.js is in it, so that it can be opened from a disk, offline."""
-    whole = with_title(go.Figure(figure))
+    whole = go.Figure(figure)
     whole.update_layout(template="plotly_white")
-    config = {"displaylogo": False, "responsive": True, **image_options(figure)}
+    config = {"displaylogo": False, "responsive": True, "toImageButtonOptions": image_options(figure)}
     meta = {name: html.escape(text) for name, text in figure.layout.meta.items()}
     return PAGE.format(chart=whole.to_html(config=config, full_html=False, include_plotlyjs=True), **meta)
+
+
+def untitled(figure: go.Figure) -> str:
+    """The figure itself as JSON, for a page that has the title as text above it and colours of its own."""
+    spec = figure.to_dict()
+    layout: dict[str, Any] = spec["layout"]
+    layout["margin"] = layout["margin"] | {"t": layout["margin"]["t"] - TITLE_HEIGHT}
+    layout["height"] = height_untitled(figure)
+    for name in ("template", "title", "meta"):
+        layout.pop(name, None)
+    return str(to_json_plotly(spec))
+
+
+def height_untitled(figure: go.Figure) -> int:
+    """Pixels of a figure without its title."""
+    return int(figure.layout.height) - TITLE_HEIGHT
 
 
 def file_name(figure: go.Figure) -> str:
@@ -107,8 +124,8 @@ def safe_name(*texts: str) -> str:
 
 
 def image_options(figure: go.Figure) -> dict[str, Any]:
-    """Settings for the camera in the chart's own toolbar."""
-    return {"toImageButtonOptions": {"format": "png", "scale": 2, "filename": file_name(figure)}}
+    """Settings for a picture of the figure, as plotly's toolbar takes it."""
+    return {"format": "png", "scale": 2, "filename": file_name(figure)}
 
 
 def _rows(figure: go.Figure, number: int) -> Iterator[dict[str, Cell]]:

@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,9 @@ POSITIVE, NEGATIVE = CATEGORICAL[1], CATEGORICAL[0]  # of bars, as on the diverg
 LONGEST_LABEL = 14  # characters
 TITLE_HEIGHT = 32  # pixels that a figure leaves for its own title
 MOST_TICKS = 48
+
+# A function `template` in JavaScript, for pages that draw figures in their own colours.
+TEMPLATE_SCRIPT = Path(__file__).with_name("template.js").read_text(encoding="utf-8")
 
 
 def colour_scale(colours: Sequence[str]) -> list[list[Any]]:
@@ -61,23 +65,6 @@ def finish(
         for axis in axes:
             axis.title.text = name
             axis.automargin = True
-    return figure
-
-
-def without_title(figure: go.Figure) -> go.Figure:
-    """Take the title out of a figure, with the room for it, where it stands above the figure as text of a page."""
-    return _titled(figure, "", -TITLE_HEIGHT)
-
-
-def with_title(figure: go.Figure) -> go.Figure:
-    """Put the title back; a figure that has its title stays as it is."""
-    return figure if figure.layout.title.text else _titled(figure, figure.layout.meta["title"], TITLE_HEIGHT)
-
-
-def _titled(figure: go.Figure, title: str, height: int) -> go.Figure:
-    figure.layout.title.text = html.escape(title, quote=False)
-    figure.layout.margin.t += height
-    figure.layout.height += height
     return figure
 
 

@@ -11,26 +11,23 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
-from plotly.io.json import to_json_plotly
 from plotly.offline import get_plotlyjs
 
 from gemma_viz.capture import Capture
 from gemma_viz.checkpoints import label
+from gemma_viz.figures import export
 from gemma_viz.figures import output as draw
-from gemma_viz.figures.style import CATEGORICAL
+from gemma_viz.figures.style import CATEGORICAL, TEMPLATE_SCRIPT
 from gemma_viz.notice import notice
 from gemma_viz.report.blocks import Section
 from gemma_viz.report.subject import Subject
 from gemma_viz.stages.overview import overview
 from gemma_viz.tokens import visible
 from gemma_viz.ui import words, words_edits
-
-TITLE_HEIGHT = 32  # pixels that a figure leaves for its own title, which stands above it as text here
 
 # Of Markdown, what the sentences of this project use: a backslash escape, code between runs of `, bold and italic.
 MARKDOWN = re.compile(
@@ -41,7 +38,7 @@ MARKDOWN = re.compile(
 def document(subject: Subject, sections: Sequence[Section]) -> str:
     """The whole document."""
     cap, model = subject.cap, subject.cap.model
-    scripts = [_normal(get_plotlyjs()), _normal(_file("walk.js"))]
+    scripts = [_normal(get_plotlyjs()), _normal(TEMPLATE_SCRIPT + _file("walk.js"))]
     return (
         _environment()
         .get_template("walk.html.jinja")
@@ -92,19 +89,8 @@ def markup(markdown: str) -> Markup:
 
 
 def figure_json(figure: go.Figure) -> Markup:
-    """A figure for a script element: without title and theme, and with no `<` that could end the element."""
-    spec = figure.to_dict()
-    layout: dict[str, Any] = spec["layout"]
-    layout["margin"] = layout["margin"] | {"t": layout["margin"]["t"] - TITLE_HEIGHT}
-    layout["height"] = height(figure)
-    for name in ("template", "title", "meta"):
-        layout.pop(name, None)
-    return Markup(to_json_plotly(spec).replace("<", "\\u003c"))
-
-
-def height(figure: go.Figure) -> int:
-    """Pixels of a figure without its title."""
-    return figure.layout.height - TITLE_HEIGHT
+    """A figure for a script element: with no `<` that could end the element."""
+    return Markup(export.untitled(figure).replace("<", "\\u003c"))
 
 
 def changes(cap: Capture) -> str:
@@ -161,7 +147,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "markup": markup,
         "figure_json": figure_json,
-        "figure_height": height,
+        "figure_height": export.height_untitled,
         "size": words.size,
         "percent": words.percent,
         "code": words.code,

@@ -7,30 +7,22 @@ const colours = JSON.parse(document.getElementById("colours").textContent);
 const waiting = [...document.querySelectorAll(".plot")];
 const drawn = [];
 
-function template(dark) {
+function paint(dark) {
   const ink = dark ? "#e6e9ef" : "#1f2430";
-  const grid = dark ? "rgba(230,233,239,.16)" : "rgba(31,36,48,.12)";
-  const axis = { gridcolor: grid, zerolinecolor: grid, linecolor: grid, tickcolor: grid, title: { standoff: 8 } };
-  const label = { bgcolor: dark ? "#262b36" : "#ffffff", bordercolor: grid, font: { color: ink } };
-  return {
-    layout: {
-      paper_bgcolor: "rgba(0,0,0,0)",
-      plot_bgcolor: "rgba(0,0,0,0)",
-      font: { color: ink, family: "system-ui, sans-serif", size: 13 },
-      colorway: colours,
-      xaxis: axis,
-      yaxis: { ...axis, ticks: "outside", ticklen: 5, tickcolor: "rgba(0,0,0,0)" }, // names keep off the bars
-      hoverlabel: label,
-      modebar: { bgcolor: "rgba(0,0,0,0)", color: grid, activecolor: ink },
-      updatemenudefaults: { bgcolor: "rgba(0,0,0,0)", bordercolor: grid },
-      sliderdefaults: { bgcolor: grid, bordercolor: grid, tickcolor: grid },
-    },
-  };
+  return template({
+    ink,
+    faint: ink,
+    grid: dark ? "rgba(230,233,239,.16)" : "rgba(31,36,48,.12)",
+    ground: dark ? "#262b36" : "#ffffff",
+    font: "system-ui, sans-serif",
+    size: 13,
+    colours,
+  });
 }
 
 function draw(plot) {
   const figure = JSON.parse(plot.nextElementSibling.textContent);
-  figure.layout.template = template(darkScreen.matches);
+  figure.layout.template = paint(darkScreen.matches);
   figure.config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
   Plotly.newPlot(plot, figure);
   drawn.push(plot);
@@ -47,13 +39,13 @@ function restyle(changes) {
   for (const plot of drawn) Plotly.relayout(plot, changes);
 }
 
-darkScreen.addEventListener("change", () => restyle({ template: template(darkScreen.matches) }));
+darkScreen.addEventListener("change", () => restyle({ template: paint(darkScreen.matches) }));
 
 addEventListener("beforeprint", () => {
   while (waiting.length) draw(waiting.shift());
-  restyle({ template: template(false), width: PAPER_WIDTH });
+  restyle({ template: paint(false), width: PAPER_WIDTH });
 });
 
-addEventListener("afterprint", () => restyle({ template: template(darkScreen.matches), width: null, autosize: true }));
+addEventListener("afterprint", () => restyle({ template: paint(darkScreen.matches), width: null, autosize: true }));
 
 drawNext();

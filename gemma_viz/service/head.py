@@ -12,15 +12,17 @@ OF_ANOTHER_BODY = {b"content-length", b"etag", b"last-modified"}
 
 
 class InHead:
-    """ASGI middleware that gives the app's HTML file a title and a style sheet.
+    """ASGI middleware that gives the app's HTML file a title, a style sheet, and the address of a script.
 
-    A style sheet that the page itself sends comes after the first elements, which it then moves.
+    A style sheet that the page itself sends comes after the first elements, which it then moves. The script is fetched
+    while nothing else is, and run when a page asks for it.
     """
 
-    def __init__(self, app: Asgi, title: str, style: str):
-        """title, style: HTML-safe text and CSS of ours, never a visitor's."""
+    def __init__(self, app: Asgi, title: str, style: str, script: str):
+        """title, style, script: HTML-safe text, CSS and an address of ours, never a visitor's."""
         self._app = app
-        self._head = f"<title>{title}</title><style>{style}</style>".encode()
+        ahead = f'<link rel="preload" as="script" fetchpriority="low" href="{script}">'
+        self._head = f"<title>{title}</title><style>{style}</style>{ahead}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI calls an app."""

@@ -12,16 +12,14 @@ from gemma_viz.edits import Edits
 from gemma_viz.errors import SeveralTokens
 from gemma_viz.figures import export
 from gemma_viz.figures import output as draw
-from gemma_viz.figures.style import without_title
 from gemma_viz.stages import Check
 from gemma_viz.stages.described import ModelCard
 from gemma_viz.stages.embedding import token_of_word
 from gemma_viz.tokens import visible
 from gemma_viz.ui import live, words
+from gemma_viz.ui.plotly_figure import plotly_figure
 from gemma_viz.ui.view import View
 from gemma_viz.ui.words_presets import question_of
-
-CHART_TOOLS = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
 
 MOST_ROWS = 10_000  # of a table in the page
 
@@ -39,11 +37,8 @@ def chart(figure: go.Figure, key: str) -> None:
     Its title stands above it as text of the page, where it wraps on a narrow screen.
     """
     st.markdown(f"**{words.literal(figure.layout.meta['title'])}**")
-    tools = CHART_TOOLS | export.image_options(figure)
     with st.container(gap=None):
-        drawn = without_title(figure)
-        # The height is the figure's own. Said here it is kept free until the chart is drawn.
-        st.plotly_chart(drawn, height=drawn.layout.height, key=key, config=tools, alt=drawn.layout.meta["alt"])
+        plotly_figure(figure, key)
         _values_of(figure, key)
 
 

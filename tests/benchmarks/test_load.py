@@ -15,7 +15,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.server import ServerConnection, serve
 
 from benchmarks.load import percentile, times
-from benchmarks.load_session import STRIP, read
+from benchmarks.load_session import FIGURE, STRIP, read
 from benchmarks.load_visitors import (
     BACK,
     BUSY,
@@ -52,7 +52,8 @@ def page(prompt: str = HERS, strip: str = HERS, axis: str = HERS, whole: bool = 
     tokens.bidi_component.component_name = STRIP
     tokens.bidi_component.json = json.dumps({"tokens": [{"text": text} for text in strip_of(strip)]})
     axes = {"yaxis": token_axis(["a"]), "xaxis": token_axis(strip_of(axis))}
-    chart.plotly_chart.spec = go.Figure(layout=axes).to_json()
+    chart.bidi_component.component_name = FIGURE
+    chart.bidi_component.json = json.dumps({"figure": go.Figure(layout=axes).to_json()})
     foot.markdown.body = FOOT if whole else "…"
     return [box, tokens, chart, foot]
 
@@ -128,7 +129,7 @@ class App:
         for place, (delta, element) in enumerate(zip(deltas, [*links, *page(prompt, prompt, prompt)], strict=True)):
             delta.delta.new_element.CopyFrom(element)
             delta.metadata.delta_path.append(place)
-            delta.metadata.cacheable = element.HasField("plotly_chart")
+            delta.metadata.cacheable = element.bidi_component.component_name == FIGURE
             delta.hash = f"{element.WhichOneof('type')} of {prompt}"
             if delta.hash in kept and delta.metadata.cacheable:
                 delta.ref_hash = delta.hash

@@ -74,7 +74,7 @@ class Driver:
 
     def expect_charts(self, n: int) -> None:
         """Exactly n charts are drawn, each with its picture."""
-        expect(self.tab.locator("[data-testid=stPlotlyChart]:has(.main-svg)")).to_have_count(n)
+        expect(self.tab.locator(".figure:has(.main-svg)")).to_have_count(n)
 
     @property
     def chips(self) -> Locator:

@@ -43,7 +43,7 @@ def test_markup_in_every_parameter_of_a_link_is_shown_as_text(app: Driver) -> No
 
 def test_markup_under_the_mouse_is_shown_as_text(app: Driver) -> None:
     app.open(f"Output?prompt={quote_plus(MARKUP)}")
-    chart = app.tab.get_by_test_id("stPlotlyChart").first
+    chart = app.tab.locator(".figure").first
     plot = chart.locator(".nsewdrag").first
     hover, seen = chart.locator(".hoverlayer .hovertext"), ""
     width = plot.evaluate("plot => plot.getBoundingClientRect().width")

@@ -37,7 +37,7 @@ def test_every_page_is_drawn_whole_and_leaves_screenshots(app: Driver, stage: st
 @pytest.mark.parametrize(("stage", "part"), [(stage, part) for stage, (_, parts) in PARTS.items() for part in parts])
 def test_every_part_of_a_long_page_is_drawn_whole(app: Driver, stage: str, part: str) -> None:
     app.open(f"{stage}?{PARTS[stage][0]}={part}")
-    expect(app.tab.locator("[data-testid=stPlotlyChart]:has(.main-svg)").first).to_be_visible()
+    expect(app.tab.locator(".figure:has(.main-svg)").first).to_be_visible()
     for theme, width in LOOKS[::2]:
         look_at(app, f"{stage}_{part}", theme, width)
 

@@ -89,7 +89,7 @@ def test_a_chart_is_a_page_that_draws_from_a_disk_without_a_network(
 
 def test_a_chart_s_picture_is_named_after_it(app: Driver) -> None:
     app.open(f"Attention?{PROMPT}")
-    chart = app.tab.locator(".st-key-pattern").get_by_test_id("stPlotlyChart")
+    chart = app.tab.locator(".st-key-pattern").locator(".figure")
     chart.hover()
     taken = take(app, chart.locator(".modebar-btn[data-title*=PNG]"))
     assert taken.suggested_filename == "this-head-s-pattern.png"
@@ -195,7 +195,7 @@ def sentences(app: Driver) -> list[str]:
     for _ in range(20):
         before = said
         texts = main.get_by_test_id("stMarkdownContainer").all_inner_texts()
-        charts = main.get_by_test_id("stPlotlyChart").locator(".main-svg text").all_inner_texts()
+        charts = main.locator(".figure").locator(".main-svg text").all_inner_texts()
         said = [*texts, *charts]
         if said == before:
             return said

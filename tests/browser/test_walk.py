@@ -255,7 +255,7 @@ def test_norms_of_one_layer_are_left_out(app: Driver) -> None:
 
 def test_the_clock_hands_move_by_play_and_by_slider(app: Driver) -> None:
     app.open("RoPE?token=1")
-    chart = app.tab.get_by_test_id("stPlotlyChart").first
+    chart = app.tab.locator(".figure").first
     says = chart.locator(".slider-label").first
     expect(says).to_contain_text("Hands of token 1 I, turned by")
     hand = chart.locator(".scatterlayer .trace .js-line").last

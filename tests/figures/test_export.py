@@ -135,17 +135,20 @@ PLOTLY_JS = go.Figure().to_html(full_html=False).split("Plotly.newPlot")[0].spli
 
 
 def test_a_figure_is_not_changed_by_being_taken_away(figures: dict[str, go.Figure]) -> None:
-    figure = style.without_title(go.Figure(figures["output.next_tokens"]))
+    figure = figures["output.next_tokens"]
     before = figure.to_json()
-    for make in (export.to_csv, export.to_json, export.to_html):
+    for make in (export.to_csv, export.to_json, export.to_html, export.untitled):
         make(figure)
     assert figure.to_json() == before
 
 
-def test_a_title_taken_out_comes_back_with_its_room(figures: dict[str, go.Figure]) -> None:
+def test_without_its_title_a_figure_leaves_no_room_for_it(figures: dict[str, go.Figure]) -> None:
     for figure in figures.values():
-        assert style.with_title(style.without_title(go.Figure(figure))).layout == figure.layout
-        assert style.with_title(go.Figure(figure)).layout == figure.layout
+        untitled = go.Figure(json.loads(export.untitled(figure)))
+        assert not untitled.layout.title.text
+        assert untitled.layout.height == export.height_untitled(figure) < figure.layout.height
+        assert figure.layout.margin.t - untitled.layout.margin.t == figure.layout.height - untitled.layout.height
+        assert [trace.type for trace in untitled.data] == [trace.type for trace in figure.data]
 
 
 def test_files_are_named_after_the_title() -> None:

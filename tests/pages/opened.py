@@ -1,6 +1,8 @@
 """Pages opened through Streamlit's own AppTest, on small models: no browser."""
 
+import json
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl
 
 import torch
@@ -30,6 +32,12 @@ def said(app: AppTest) -> str:
 
 def shown(app: AppTest) -> str:
     return " ".join(element.value for element in (*app.markdown, *app.caption))
+
+
+def charts_of(app: AppTest) -> list[dict[str, Any]]:
+    """What the page hands to its charts, in their order: figure (JSON), height, alt, image, …"""
+    components = [element.proto for element in app.get("bidi_component")]
+    return [json.loads(proto.json) for proto in components if proto.component_name == "gemma_viz_figure"]
 
 
 def prompt_of(app: AppTest) -> TextArea:

@@ -3,7 +3,7 @@
 import pytest
 
 from gemma_viz.ui.page import PAGES
-from tests.pages.opened import open_page, said
+from tests.pages.opened import charts_of, open_page, said
 
 OWN_CHANGES = ("pages/9_Experiments.py", "pages/10_Patching.py", "pages/11_Compare.py")
 
@@ -70,4 +70,4 @@ def test_a_patch_past_the_end_of_the_prompt_is_refused_with_a_sentence(offered: 
 def test_the_numbers_of_a_changed_view_are_the_changed_model_s(offered: list[str]) -> None:
     plain, changed = (open_page("pages/7_Output.py", **edits) for edits in ({}, {"edits": "mlp-off"}))
     assert said(plain).replace(said(changed), "") != ""
-    assert plain.get("plotly_chart")[0].proto.spec != changed.get("plotly_chart")[0].proto.spec
+    assert charts_of(plain)[0]["figure"] != charts_of(changed)[0]["figure"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pages.opened import FAMILIES, open_page, said
+from tests.pages.opened import FAMILIES, charts_of, open_page, said
 
 COMPARE = "pages/11_Compare.py"
 
@@ -34,7 +34,7 @@ def test_two_runs_of_one_model_are_compared(
     assert not app.exception
     assert not app.error
     assert not app.info
-    assert len(app.get("plotly_chart")) == COMPARISON_PARTS[part]
+    assert len(charts_of(app)) == COMPARISON_PARTS[part]
 
 
 @pytest.mark.parametrize("part", COMPARISON_PARTS)
@@ -51,7 +51,7 @@ def test_two_models_are_compared_by_text(
     assert not app.exception
     assert not app.error
     assert not app.info
-    assert len(app.get("plotly_chart")) == {"streams": 1, "heads": 0, "output": 2}[part]
+    assert len(charts_of(app)) == {"streams": 1, "heads": 0, "output": 2}[part]
     expected = {"streams": "cannot be compared", "heads": "cannot be paired", "output": "only in that of other\\_words"}
     assert expected[part] in said(app)
 
@@ -119,7 +119,7 @@ def test_a_token_without_a_counterpart_gets_a_sentence(offered: list[str]) -> No
     app = open_page(COMPARE, prompt="t the red cat", other="t red cat", token="2")
     assert not app.exception
     assert "no token ends where" in app.info[0].value
-    assert len(app.get("plotly_chart")) == 1
+    assert len(charts_of(app)) == 1
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_comparison_that_cannot_be_gets_a_note(offered: list[str], nonsense: d
     assert not app.exception
     assert len(app.info) == 1
     assert "Shown is" in app.info[0].value
-    assert len(app.get("plotly_chart")) >= 1
+    assert len(charts_of(app)) >= 1
 
 
 def test_the_head_that_differs_most_is_one_click_away(offered: list[str]) -> None:

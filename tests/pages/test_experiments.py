@@ -12,7 +12,7 @@ from gemma_viz.ui import experiment_panels
 from gemma_viz.ui.edit_controls import GROUPS
 from gemma_viz.ui.words_presets import presets
 from tests.conftest import tiny_config
-from tests.pages.opened import FAMILIES, broken_checkpoint, open_page, said
+from tests.pages.opened import FAMILIES, broken_checkpoint, charts_of, open_page, said
 
 EXPERIMENTS = "pages/9_Experiments.py"
 
@@ -37,7 +37,7 @@ def test_every_part_of_the_experiments_opens_on_every_family(
     assert not app.exception
     assert not app.error
     assert not app.info
-    assert app.get("plotly_chart")
+    assert charts_of(app)
     if part == "board":
         table = app.dataframe[0].value
         assert len(table) >= 30
@@ -49,7 +49,7 @@ def test_every_part_of_the_experiments_opens_on_every_family(
 def test_every_question_is_asked_first_and_then_answered(offered: list[str], family: str, name: str) -> None:
     app = open_page(EXPERIMENTS, model=offered[FAMILIES.index(family)], prompt="the red cat", why=name)
     assert not app.exception
-    assert not app.get("plotly_chart"), "the result is not shown before a guess"
+    assert not charts_of(app), "the result is not shown before a guess"
     guess = next(button for button in app.button if (button.key or "").startswith("guess:"))
     guess.click().run()
     assert not app.exception
@@ -57,7 +57,7 @@ def test_every_question_is_asked_first_and_then_answered(offered: list[str], fam
     assert app.query_params["guess"] == guess.key.removeprefix("guess:")
     assert "You were right" in said(app) or "You expected" in said(app)
     assert "With " in said(app)
-    assert app.get("plotly_chart")
+    assert charts_of(app)
 
 
 def test_another_question_asks_anew(offered: list[str]) -> None:
@@ -158,7 +158,7 @@ def test_the_loss_on_the_shipped_text_comes_with_its_error(offered: list[str], m
     assert not app.exception
     table = app.dataframe[0].value
     assert table["± s.e. of it"].dropna().gt(0).any()
-    assert len(app.get("plotly_chart")) == 2
+    assert len(charts_of(app)) == 2
 
 
 def test_an_experiment_s_change_goes_on_as_one_s_own(offered: list[str]) -> None:

@@ -14,7 +14,7 @@ from gemma_viz.service import log
 from gemma_viz.service.settings import settings
 from gemma_viz.ui import live, view, visitor
 from gemma_viz.ui.page import PAGES
-from tests.pages.opened import ROOT, open_page, prompt_of, said
+from tests.pages.opened import ROOT, charts_of, open_page, prompt_of, said
 
 Set = Callable[..., None]
 
@@ -70,7 +70,7 @@ def test_a_change_of_the_model_is_a_request_of_its_own(setting: Set) -> None:
     next(toggle for toggle in app.toggle if toggle.label.startswith("Leave out")).set_value(True).run()
     assert not app.exception
     assert "Too many requests" in app.warning[0].value
-    assert app.get("plotly_chart"), "what is above stays"
+    assert charts_of(app), "what is above stays"
 
 
 def test_sessions_from_one_address_share_its_requests(setting: Set) -> None:
@@ -93,7 +93,7 @@ def test_where_too_many_pages_are_drawn_a_visitor_is_told_to_try_again_and_keeps
     assert prompt_of(app).value == "the cat"
     next(button for button in app.button if button.label == "Try again").click().run()
     assert not app.warning
-    assert app.get("plotly_chart")
+    assert charts_of(app)
 
 
 def test_a_text_beyond_the_characters_is_refused_before_it_is_tokenized_and_kept(

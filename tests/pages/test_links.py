@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gemma_viz.ui.page import PAGES
-from tests.pages.opened import open_link, open_page
+from tests.pages.opened import charts_of, open_link, open_page
 
 SAMPLING = ("repetition", "temperature", "top_k", "top_p", "min_p", "seed")
 
@@ -76,7 +76,7 @@ def test_boxes_take_any_text_of_a_link(offered: list[str], link: str, text: str)
 @pytest.mark.parametrize("page", PAGES)
 def test_every_chart_can_be_taken_away_and_every_page_linked(offered: list[str], page: str) -> None:
     app = open_page(page)
-    charts = app.get("plotly_chart")
+    charts = charts_of(app)
     for switch in [toggle for toggle in app.toggle if toggle.label == "Table and files"]:
         switch.set_value(True)
     app.run()
@@ -84,20 +84,19 @@ def test_every_chart_can_be_taken_away_and_every_page_linked(offered: list[str],
     assert len(files) == 3 * len(charts)
     assert not any(file.proto.url for file in files), "nothing is made before it is asked for"
     for chart in charts:
-        options = json.loads(chart.proto.config)["toImageButtonOptions"]
-        assert options["filename"]
-        assert options["scale"] == 2
+        assert chart["image"]["filename"]
+        assert chart["image"]["scale"] == 2
     assert len(app.get("bidi_component")) >= 2
 
 
 def test_every_chart_can_be_read_as_a_table(offered: list[str]) -> None:
     app = open_page("pages/7_Output.py")
-    assert len(app.toggle) >= len(app.get("plotly_chart"))
+    assert len(app.toggle) >= len(charts_of(app))
     n_tables = len(app.dataframe)
     app.toggle(key="next_table").set_value(True).run()
     assert len(app.dataframe) == n_tables + 1
-    chart = next(chart for chart in app.get("plotly_chart") if chart.proto.id.endswith("-next"))
-    bars = json.loads(chart.proto.spec)["data"][0]["x"]
+    chart = next(chart for chart in charts_of(app) if "likeliest next tokens" in chart["alt"] and "bar" in chart["figure"])
+    bars = json.loads(chart["figure"])["data"][0]["x"]
     drawn = np.frombuffer(b64decode(bars["bdata"]), bars["dtype"])
     assert any(np.array_equal(drawn, table.value.get("probability", [])) for table in app.dataframe)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pages.opened import FAMILIES, broken_checkpoint, open_page, said
+from tests.pages.opened import FAMILIES, broken_checkpoint, charts_of, open_page, said
 
 OUTPUT_PARTS = {"next": 3, "norm": 1, "choice": 3, "parts": 2}  # and how many charts each has
 
@@ -19,13 +19,13 @@ def test_every_part_of_the_output_page_opens(offered: list[str], family: str, pa
     assert not app.warning
     soft_cap = part == "norm" and family == "gemma2"
     unpredicted = part == "next" and not text  # nothing in the prompt can surprise
-    assert len(app.get("plotly_chart")) == OUTPUT_PARTS[part] + soft_cap - unpredicted
+    assert len(charts_of(app)) == OUTPUT_PARTS[part] + soft_cap - unpredicted
 
 
 def test_a_long_prompt_has_a_line_of_surprise_too(offered: list[str]) -> None:
     app = open_page("pages/7_Output.py", prompt="the cat " * 40)
     assert not app.exception
-    assert len(app.get("plotly_chart")) == OUTPUT_PARTS["next"] + 1
+    assert len(charts_of(app)) == OUTPUT_PARTS["next"] + 1
 
 
 def test_the_same_link_draws_the_same_token_and_the_button_another_number(offered: list[str]) -> None:

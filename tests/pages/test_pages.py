@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 from gemma_viz.ui.page import PAGES
-from tests.pages.opened import FAMILIES, model_of, open_page, prompt_of, said
+from tests.pages.opened import FAMILIES, charts_of, model_of, open_page, prompt_of, said
 
 NO_CHARTS = ("pages/8_Generation.py", "pages/9_Experiments.py", "pages/10_Patching.py", "pages/12_Glossary.py")
 
@@ -19,13 +19,13 @@ def test_every_page_opens_on_every_family(offered: list[str], page: str, family:
     assert not app.error
     assert not app.info or page == "pages/2_Embedding.py"  # there it names words that are several tokens
     assert app.title[0].value == PAGES[page]
-    assert len(app.get("plotly_chart")) >= 1 or page in NO_CHARTS
+    assert len(charts_of(app)) >= 1 or page in NO_CHARTS
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_but_the_first_shows_what_if(offered: list[str], page: str) -> None:
     app = open_page(page)
-    charts = len(app.get("plotly_chart"))
+    charts = len(charts_of(app))
     offer = ("Leave out", "Stop the merges")
     switch = next((toggle for toggle in app.toggle if toggle.label.startswith(offer)), None)
     if switch is None:
@@ -33,7 +33,7 @@ def test_every_page_but_the_first_shows_what_if(offered: list[str], page: str) -
         return
     switch.set_value(True).run()
     assert not app.exception
-    assert len(app.get("plotly_chart")) > charts
+    assert len(charts_of(app)) > charts
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -54,14 +54,14 @@ def test_every_part_of_a_page_opens_on_every_family(
     assert not app.exception
     assert not app.error
     assert not app.info or (part == "alone" and not prompt)  # there is no other token then
-    assert app.get("plotly_chart") or not prompt
+    assert charts_of(app) or not prompt
 
 
 def test_a_part_that_is_not_there_gets_a_sentence(offered: list[str]) -> None:
     app = open_page("pages/4_Attention.py", attention="<b>")
     assert not app.exception
     assert "has no part" in app.info[0].value
-    assert len(app.get("plotly_chart")) >= 1
+    assert len(charts_of(app)) >= 1
 
 
 @pytest.mark.parametrize("page", ["overview.py", "pages/4_Attention.py"])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pages.opened import FAMILIES, broken_checkpoint, open_page, said, shown
+from tests.pages.opened import FAMILIES, broken_checkpoint, charts_of, open_page, said, shown
 
 PAIR = {"prompt": "the cat want to move", "other": "the red want to move"}
 
@@ -25,7 +25,7 @@ def test_a_pair_of_prompts_is_patched_on_every_family(
     assert "(`␣cat` or `␣red`)" in said_there
     assert "The patched run's likeliest next token is" in said_there
     assert ("Every head" in " ".join(head.value for head in app.header)) == (taken == "z")
-    assert len(app.get("plotly_chart")) == 3
+    assert len(charts_of(app)) == 3
 
 
 def test_the_run_in_which_the_answer_moves_furthest_is_one_click_away(offered: list[str]) -> None:
@@ -65,7 +65,7 @@ def test_prompts_that_cannot_be_patched_get_a_sentence(
     app = open_page("pages/10_Patching.py", **parameters)
     assert not app.exception
     assert sentence in said(app)
-    assert not app.get("plotly_chart")
+    assert not charts_of(app)
 
 
 def test_another_prompt_that_is_too_long_gets_a_sentence(offered: list[str]) -> None:
