@@ -113,8 +113,8 @@ class Attention:
     def __repr__(self) -> str:
         n_heads, n, _ = self.rot_q.shape
         window = self.rule.window
-        back = f"{window - 1:,} tokens before it" if window else "all tokens before it"
-        sees = f"itself and {back}" if self.rule.causal else "every token"
+        back = "all tokens" if not window else "1 token" if window == 2 else f"{window - 1:,} tokens"
+        sees = "every token" if not self.rule.causal else "itself" if window == 1 else f"itself and {back} before it"
         return f"<Attention of {n_heads} heads ({len(self.rot_k)} of keys and values), {n:,} tokens; each sees {sees}>"
 
     def _repr_html_(self) -> str:

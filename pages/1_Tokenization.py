@@ -153,7 +153,7 @@ if piece.kind == "text" and piece.token.text.strip():
         "of their meaning."
     )
 
-panels.code(live.values(check_bpe, page.run))
+panels.code(live.values(check_bpe, page.run), page.run)
 st.caption(
     f"{term('special token', 'Special tokens')} and a few other names are cut out whole before this. The difference "
     "counts pieces that come out otherwise than the tokenizer's, in the first 600 characters."

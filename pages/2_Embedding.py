@@ -154,7 +154,7 @@ panels.parts(
 
 raw, scaled = values.raw_norm[page.position], values.scaled_norm[page.position]
 update = values.attention_norm[page.position]
-panels.code(live.values(check_embed, page.run))
+panels.code(live.values(check_embed, page.run), page.run)
 if panels.why(
     page.view,
     page.run,

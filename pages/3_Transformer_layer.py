@@ -137,7 +137,7 @@ panels.parts(
 )
 
 layer = page.view.whole_number("layer", 0, spec.n_layers - 1, default=0)
-panels.code(live.values(check_rms_norm, page.run, layer))
+panels.code(live.values(check_rms_norm, page.run, layer), page.run)
 panels.reason(
     f"Every {term('sublayer')} was trained on inputs of one size. {term('RMSNorm')} gives it that size, whatever "
     "has been added to the stream before. Without it a large input makes a large update, and that a larger input for "

@@ -299,7 +299,7 @@ def the_mask(page: Page, layer: int, chosen: int) -> None:
 
 page = start_page(
     "Attention",
-    f"The only step in which tokens learn of each other. Every {term('head')} lets each token look back over the "
+    f"The only step in which tokens learn of each other. Every {term('head')} lets each token look through the "
     "text, weigh what it finds, and copy a mixture of it into its own stream. For this each token has three vectors in "
     f"each head: a {term('query')}, which asks for something, a {term('key')}, which says what the token offers, and a "
     f"{term('value')}, which is what it hands on. The better a query matches a key, the more of that value is read.",
@@ -313,7 +313,7 @@ part = page.view.section("attention", PARTS)
 parts = {"heads": all_heads, "query": one_query, "moves": what_it_moves, "sharing": shared_keys, "mask": the_mask}
 parts[part](page, layer, chosen)
 
-panels.code(live.values(check_attention, page.run, layer))
+panels.code(live.values(check_attention, page.run, layer), page.run)
 if part == "mask":
     panels.why(
         page.view,

@@ -180,7 +180,7 @@ parts = {
 part = page.view.section("rope", {name: title for name, (title, _) in parts.items()})
 parts[part][1]()
 
-panels.code(live.values(check_rope, page.run, layer))
+panels.code(live.values(check_rope, page.run, layer), page.run)
 panels.why(
     page.view,
     page.run,

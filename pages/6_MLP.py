@@ -292,7 +292,7 @@ elif part == "alone":
 else:
     toy(page)
 
-panels.code(live.values(check_mlp, page.run, layer))
+panels.code(live.values(check_mlp, page.run, layer), page.run)
 panels.reason(
     "Attention moves information between tokens but hardly transforms it: once the weights are fixed, it is a "
     f"weighted sum. The {term('MLP')} is where a token's own vector is turned into something new, and where most of a "

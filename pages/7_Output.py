@@ -225,7 +225,7 @@ panels.parts(
     },
 )
 
-panels.code(live.values(check_unembed, page.run, here))
+panels.code(live.values(check_unembed, page.run, here), page.run)
 scales = live.values(final_norm, page.run)
 panels.why(
     page.view,

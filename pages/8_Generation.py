@@ -71,5 +71,5 @@ st.header("Keys and values are kept")
 st.markdown(words_generation.reuse(live.values(reuse, run)))
 
 st.caption("The code takes the likeliest token, so that chance plays no part in the check.")
-panels.code(live.values(check_generation, run))
+panels.code(live.values(check_generation, run), run)
 end_page(page)

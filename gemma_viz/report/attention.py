@@ -17,7 +17,7 @@ def section(subject: Subject) -> Section:
     spec, cap = subject.spec, subject.cap
     blocks: list[Block] = [
         Text(
-            "The only step in which tokens learn of each other. Every head lets each token look back over the text, "
+            "The only step in which tokens learn of each other. Every head lets each token look through the text, "
             "weigh what it finds, and copy a mixture of it into its own stream. Each token has a query (what it looks "
             "for), a key (what it can be found by) and a value (what is copied). This model has "
             f"{spec.n_layers} layers of {spec.n_heads} heads."
@@ -73,7 +73,7 @@ def _head(subject: Subject, layer: int, number: int) -> list[Block]:
 
 
 def _chosen(subject: Subject, layer: int, number: int) -> str:
-    shown = f"How head {number} of layer {layer} reads the prompt for {subject.token}, token {subject.position}."
+    shown = f"How layer {layer}, head {number} reads the prompt for {subject.token}, token {subject.position}."
     if subject.chosen:
         return shown
     return (

@@ -106,8 +106,8 @@ def _bytes_of(figure: go.Figure, make: Callable[[go.Figure], str]) -> Callable[[
     return lambda: make(figure).encode()
 
 
-def code(check: Check) -> None:
-    """The lines of PyTorch behind a step, as they ran just now, and how far they are from the model's own value."""
+def code(check: Check, run: live.Run) -> None:
+    """The lines of PyTorch behind a step, as they ran on a run just now, and how far they are from its value."""
     st.header("The code")
     sources = (inspect.getsource(step).replace("  # fmt: skip", "") for step in (*check.parts, check.step))
     st.code("\n\n".join(sources), language="python", wrap_lines=True)  # what scrolls is out of Tab's way
@@ -119,6 +119,11 @@ def code(check: Check) -> None:
             f"(the largest value is {words.size(check.largest_value)})"
         )
     st.markdown(f"Run just now on this prompt: `{check.call}` gave {check.result}, {verdict}.")
+    if check.largest_difference and (run.edits.changes or run.patch):
+        st.caption(
+            "The model is changed in this view, and the code is as the model was trained with it: where the change is "
+            "in this very step, that is the difference."
+        )
 
 
 def typed_token(view: View, model: ModelCard, name: str, label: str) -> int | None:

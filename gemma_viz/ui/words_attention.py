@@ -74,7 +74,8 @@ def how_far_back(distance: float, rule: AttentionRule) -> str:
     return (
         "A bar is the weight on the token so many tokens back, on average over the tokens that have one. The "
         "mean distance from a token to those it reads, each counted by its weight, is "
-        f"**{size(distance)} tokens** for this head: 0 is the token itself, 1 the one before.{ahead}"
+        f"**{size(distance)} tokens** for this head: 0 is the token itself, 1 the one before. The first token, "
+        f"which has none before it, is left out of the mean.{ahead}"
     )
 
 

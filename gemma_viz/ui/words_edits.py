@@ -67,7 +67,7 @@ def patched(patch: Patch | PatchKey) -> str:
         "resid_pre": f"the stream that enters layer {patch.layer}",
         "attn_out": f"what attention adds in layer {patch.layer}",
         "mlp_out": f"what the MLP adds in layer {patch.layer}",
-        "z": f"what head {patch.head} of layer {patch.layer} reads",
+        "z": f"what layer {patch.layer}, head {patch.head} reads",
     }[patch.kind]
     return f"{value} at token {patch.position} comes from the run of {code(patch.source.text)}"
 

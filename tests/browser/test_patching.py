@@ -66,7 +66,7 @@ def test_heads_are_chosen_at_the_selected_token(app: Driver) -> None:
     expect(heads).to_have_count(18 * 4)
     heads.nth(4 * 12 + 2).click()
     app.settle()
-    expect(app.tab.get_by_text("what head 2 of layer 12 reads at token 12 comes from")).to_be_visible()
+    expect(app.tab.get_by_text("what layer 12, head 2 reads at token 12 comes from")).to_be_visible()
     app.tab.get_by_role("link", name="Open on Attention").click()
     app.tab.wait_for_url("**/Attention?**")
     app.settle()
