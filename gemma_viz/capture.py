@@ -59,6 +59,7 @@ class Capture:
         self._injections = (patch.injection_into(model, len(tokens)),) if patch else ()
         self.token_ids = torch.tensor([token.id for token in tokens])
         self._kept = values or self._run_through(earlier)
+        self._last_logits: tuple[list[int], Tensor] = [], torch.empty(0)  # of one position: which, and its logits
 
     def _run_through(self, earlier: "Sequence[Capture]") -> Kept:
         self.edits.check(self.model.spec)
@@ -137,8 +138,8 @@ class Capture:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the stream, keys and values that it keeps."""
-        return self._kept.nbytes
+        """Bytes of the stream, keys and values that it keeps, and of one token's logits."""
+        return self._kept.nbytes + self.model.spec.vocab_size * torch.float32.itemsize
 
     def again(self, edits: Edits) -> "Capture":
         """The same tokens run once more, with other edits and the same patch."""
@@ -221,7 +222,12 @@ class Capture:
 
         Raises IndexError for a position outside the prompt.
         """
-        return self.unembed(self._final_norm([self._position(p) for p in positions])[0], tokens)
+        places = [self._position(p) for p in positions]
+        if tokens is not None or len(places) > 1:
+            return self.unembed(self._final_norm(places)[0], tokens)
+        if self._last_logits[0] != places:  # a page asks for those of one token again and again
+            self._last_logits = places, self.unembed(self._final_norm(places)[0])
+        return self._last_logits[1].clone()
 
     def unembed(self, normed: Tensor, tokens: Sequence[int] | None = None) -> Tensor:
         """Logits that the run would give of some normed streams: float32 [position, vocab_size] from float [position,

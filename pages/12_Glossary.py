@@ -18,7 +18,8 @@ st.markdown(" · ".join(f"[{name}](#{TERMS[name].anchor})" for name in sorted(TE
 st.header("Sizes of this model")
 spec = page.run.model.spec
 sizes = [(f"`{name}`", f"{getattr(spec, name):,}", counted) for name, counted in SIZES.items()]
-st.table(pd.DataFrame(sizes, columns=["name", "number", "of"]).set_index("name"))
+with st.container(key="sizes"):
+    st.table(pd.DataFrame(sizes, columns=["name", "number", "of"]).set_index("name"))
 
 for chapter in CHAPTERS:
     st.header(chapter.title, divider="gray", anchor=chapter.anchor)

@@ -122,18 +122,18 @@ def switches(spec: ModelSpec) -> tuple[Switch, ...]:
 @counted
 def outcome(cap: Capture, edits: Edits, position: int) -> Outcome:
     """What edits do to the prediction of an untouched run after one position; runs its text once more."""
-    return outcome_of(cap, cap.again(edits), position)
+    edited = cap.again(edits)
+    return outcome_of(cap, edited, position, mean_loss(edited))
 
 
 @counted
-def outcome_of(cap: Capture, edited: Capture, position: int) -> Outcome:
-    """The same, of a changed run that is there already."""
+def outcome_of(cap: Capture, edited: Capture, position: int, loss: float) -> Outcome:
+    """The same, of a changed run that is there already, and its `mean_loss`, which is the same for all positions."""
     values, text = compare(cap, edited, position, k=1), cap.model.token_text
     if not values.is_finite:
         nan = float("nan")
         return Outcome(values.texts[0], nan, 0, "", nan, nan, nan, False)
     logits = edited.logits([position])[0]
-    losses = token_losses(edited)
     return Outcome(
         answer=values.texts[0],
         probability=float(values.edited[0]),
@@ -141,7 +141,7 @@ def outcome_of(cap: Capture, edited: Capture, position: int) -> Outcome:
         likeliest=text(values.ids[-1]),
         likeliest_probability=float(values.edited[-1]),
         kl_divergence=max(values.kl_divergence, 0.0),  # rounding can leave it a little below
-        loss=float(losses.mean(dtype=np.float64)) if len(losses) else float("nan"),
+        loss=loss,
         is_finite=True,
     )
 
@@ -152,6 +152,12 @@ def token_losses(cap: Capture) -> Floats:
     NaN where the logits are not all numbers.
     """
     return -to_numpy(cap.ranking(cap.token_ids.roll(-1), 1).target_log_probabilities[:-1])
+
+
+def mean_loss(cap: Capture) -> float:
+    """The mean of `token_losses`; NaN for a text of one token."""
+    losses = token_losses(cap)
+    return float(losses.mean(dtype=np.float64)) if len(losses) else float("nan")
 
 
 def piece_losses(model: Model, piece: int, edits: Edits) -> Floats:

@@ -25,12 +25,13 @@ export default function ({ data, parentElement, setTriggerValue }) {
   render(root, state);
 }
 
-function unpacked({ first, labels, nRanks, colours, keys, weights }) {
+function unpacked({ height, first, labels, nRanks, colours, keys, weights }) {
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-  return { first, labels, nRanks, colours, keys: new Uint16Array(bytes(keys).buffer), weights: bytes(weights) };
+  return { height, first, labels, nRanks, colours, keys: new Uint16Array(bytes(keys).buffer), weights: bytes(weights) };
 }
 
 function build(root, state) {
+  root.style.height = `${state.height}px`;
   root.querySelector(".heads").replaceChildren(...state.colours.map((colour, head) => headButton(root, state, colour, head)));
   for (const side of ["queries", "keys"])
     root.querySelector(`.${side}`).replaceChildren(...state.labels.map((text, row) => token(state, text, row, side)));

@@ -32,6 +32,10 @@ _mount = st.components.v2.component(
 )
 
 
+AROUND, ROW = 92, 24  # pixels: what stands above and below the columns, and one token in them
+MOST_ROWS = 20  # further ones are scrolled to
+
+
 def attention_arcs(
     values: Arcs,
     labels: Sequence[str],
@@ -59,9 +63,12 @@ def attention_arcs(
         if isinstance(chosen, list):
             switch([head for head in range(n_heads) if head in chosen])
 
+    height = AROUND + ROW * min(len(values.shown), MOST_ROWS)
     _mount(
         key=key,
+        height=height,  # kept free until it is drawn
         data={
+            "height": height,
             "first": values.shown.start,
             "labels": list(labels[values.shown.start : values.shown.stop]),
             "nRanks": n_ranks,

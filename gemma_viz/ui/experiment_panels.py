@@ -15,8 +15,10 @@ from gemma_viz.stages.experiments import (
     Outcome,
     Switch,
     mean_difference,
+    mean_loss,
     mean_of,
     outcome,
+    outcome_of,
     piece_losses,
     switches,
 )
@@ -88,11 +90,10 @@ def _ask(page: Page, preset: Preset) -> None:
 
 
 def _answer(page: Page, preset: Preset, guess: str) -> None:
-    run, position = page.run, page.position
-    baseline = live.values(outcome, run, UNCHANGED, position)
+    baseline = _outcome(page, UNCHANGED)
     names, edits = zip(*preset.changes.values(), strict=True)
     with st.spinner("Running the prompt again with this change …"):
-        outcomes = [live.values(outcome, run, change, position) for change in edits]
+        outcomes = [_outcome(page, change) for change in edits]
     result = preset.result(outcomes)
     with st.container(border=True, key="verdict"):
         st.markdown(said.verdict(preset, guess, result))
@@ -123,7 +124,7 @@ def _answer(page: Page, preset: Preset, guess: str) -> None:
 
 def your_own_change(page: Page, edits: Edits) -> None:
     """Controls for everything, and what comes out. edits: what the address holds."""
-    view, run, position = page.view, page.run, page.position
+    view, run = page.view, page.run
     edit_controls(view, run.model, edits)
     st.header("What is changed")
     if edits == UNCHANGED:
@@ -136,7 +137,7 @@ def your_own_change(page: Page, edits: Edits) -> None:
         return
     changes_and_undo(view, run.model, edits)
     name = words_edits.described(edits)
-    baseline, after = (live.values(outcome, run, some, position) for some in (UNCHANGED, edits))
+    baseline, after = (_outcome(page, some) for some in (UNCHANGED, edits))
     st.header("What comes out")
     _cards(baseline, after)
     st.markdown(said.in_numbers(after, baseline, name))
@@ -170,6 +171,11 @@ def _cards(before: Outcome, after: Outcome) -> None:
     for column, (label, value, delta) in zip(st.columns(len(cards)), cards, strict=True):
         with column:
             st.metric(label, value, delta, delta_color="off", delta_arrow="off", border=True)
+
+
+def _outcome(page: Page, edits: Edits) -> Outcome:
+    edited = live.edited(page.run, edits)
+    return live.values(outcome_of, page.run, edited, page.position, live.values(mean_loss, edited))
 
 
 def _both_runs(page: Page, edits: Edits) -> None:

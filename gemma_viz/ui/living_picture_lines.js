@@ -5,11 +5,8 @@ function draw(root, board, state) {
   state.left = first.offsetLeft;
   state.width = first.offsetWidth;
   state.scale = scaleOf(state);
-  const height = topOf(state, lastRow(state) + 1);
   const svg = root.querySelector("svg");
-  svg.setAttribute("width", board.clientWidth);
   board.style.setProperty("--drawn", `${board.clientWidth}px`);
-  svg.setAttribute("height", height);
   const columns = Array.from({ length: state.n }, (_, column) => column);
   svg.querySelector(".stems").replaceChildren(...columns.map((column) => stem(state, column)));
   svg.querySelector(".updates").replaceChildren(...columns.flatMap((column) => updates(state, column)));
