@@ -223,7 +223,7 @@ class Capture:
         Raises IndexError for a position outside the prompt.
         """
         places = [self._position(p) for p in positions]
-        if tokens is not None or len(places) > 1:
+        if tokens is not None or len(places) != 1:
             return self.unembed(self._final_norm(places)[0], tokens)
         if self._last_logits[0] != places:  # a page asks for those of one token again and again
             self._last_logits = places, self.unembed(self._final_norm(places)[0])
