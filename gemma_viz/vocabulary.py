@@ -7,6 +7,8 @@ import json
 import unicodedata
 from functools import cached_property, lru_cache
 
+import numpy as np
+import numpy.typing as npt
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerBase
 
@@ -38,9 +40,9 @@ class Vocabulary:
         return tuple(_kind(piece, self.ids[piece] in special) for piece in self.pieces)
 
     @cached_property
-    def text_ids(self) -> tuple[int, ...]:
+    def text_ids(self) -> npt.NDArray[np.int64]:
         """The ids of entries that stand for text: pieces of it, and bytes."""
-        return tuple(id for id, kind in enumerate(self.kinds) if kind in ("text", "byte"))
+        return np.flatnonzero([kind in ("text", "byte") for kind in self.kinds])
 
     @property
     def n_text(self) -> int:

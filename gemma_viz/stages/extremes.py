@@ -27,7 +27,7 @@ class Extremes:
 
 def extremes(model: Model, values: Tensor, k: int) -> Extremes:
     """The k largest and the k smallest of float32 [vocab_size], among the entries that stand for text."""
-    among = torch.tensor(model.vocabulary.text_ids)
+    among = torch.from_numpy(model.vocabulary.text_ids)
     candidates = values.cpu()[among]
     k = min(k, len(candidates) // 2)
     high, low = candidates.topk(k), candidates.topk(k, largest=False)

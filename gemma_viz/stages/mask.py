@@ -117,13 +117,11 @@ def _change(before: Tensor, after: Tensor) -> Floats:
     return to_numpy((after - before).norm(dim=-1) / before.norm(dim=-1))
 
 
-@counted
-def unmasked(cap: Capture, without: Capture, position: int) -> Unmasked:
-    """Predictions with the mask and without, of a long prompt around a position.
+def unmasked(cap: Capture, without: Capture, shown: range) -> Unmasked:
+    """Predictions with the mask and without, after some positions.
 
     without: the capture of the same text with `Edits(causal_mask=False)`
     """
-    shown = around(position, len(cap), PREDICTIONS_SHOWN)
     one, other = (capture.logits(shown).softmax(-1) for capture in (cap, without))  # [shown, vocab_size]
     best, best_without = one.argmax(-1), other.argmax(-1)
     texts = cap.model.token_text
