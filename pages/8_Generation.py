@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from gemma_viz.continuations import Tree
 from gemma_viz.errors import SamplingError
 from gemma_viz.stages.generation import check_generation, reuse
 from gemma_viz.tokens import visible
@@ -21,25 +22,42 @@ page = start_page(
 )
 run = page.run
 
+
+def show_tree(tree: Tree) -> None:
+    """What has been generated, and how to go on from there."""
+    st.markdown(words_generation.how_to_go_on(tree))
+    continuation_tree(tree, run.text, page.show_text, key="tree")
+    if (here := tree.find(run.text)) is not None and tree.nodes[here].ids != run.token_ids:
+        st.caption(
+            "The tokens that were generated are not those that the tokenizer makes of the same text; all pages show "
+            "the tokenizer's."
+        )
+
+
 st.header("What happens")
-actions, place, grown = st.container(), st.empty(), st.container()
+n_new = page.view.whole_number("new", 2, MOST_NEW_TOKENS, default=16)
+left, middle, _ = st.columns([1, 1, 2])
+with left:
+    st.button("Add one token", type="primary", width="stretch", on_click=ask_for, args=(1,))
+with middle:
+    st.button(f"Add {n_new} tokens", width="stretch", on_click=ask_for, args=(n_new,))
+place, grown = st.empty(), st.container()
+tree, n_asked = continuations().begun(run.text, run.token_ids), asked_for()
+if not n_asked:  # before what is below, which then keeps its place
+    with grown:
+        show_tree(tree)
+
 st.header("How a token is drawn")
 sampling = sampling_controls(page.view, "Next seed")
 st.caption(
     "Each token is drawn by chance from the model's probabilities, with these settings, so it need not be the "
-    "likeliest "
-    "one; temperature 0 always takes that. Page Output, part “From logits to a choice”, shows a draw step by step."
+    "likeliest one; temperature 0 always takes that. Page Output, part “From logits to a choice”, shows a draw step by "
+    "step."
 )
-n_new = page.view.integer("new", "Tokens to add in one run", 2, MOST_NEW_TOKENS, default=16)
-with actions:
-    left, middle, _ = st.columns([1, 1, 2])
-    with left:
-        st.button("Add one token", type="primary", width="stretch", on_click=ask_for, args=(1,))
-    with middle:
-        st.button(f"Add {n_new} tokens", width="stretch", on_click=ask_for, args=(n_new,))
+page.view.integer("new", "Tokens to add in one run", 2, MOST_NEW_TOKENS, default=16)
 
-if n_asked := asked_for():
-    tree, text, shown = continuations().begun(run.text, run.token_ids), run.text, ""
+if n_asked:
+    text, shown = run.text, ""
     try:
         for token in live.generated(run, sampling, n_asked):
             shown += visible(token.piece)
@@ -56,16 +74,8 @@ if n_asked := asked_for():
             page.show_text(text)
             st.rerun()
         place.info(words_generation.nothing_added(len(run), run.model.token_limit))
-
-tree = continuations().begun(run.text, run.token_ids)
-with grown:
-    st.markdown(words_generation.how_to_go_on(tree))
-    continuation_tree(tree, run.text, page.show_text, key="tree")
-if (here := tree.find(run.text)) is not None and tree.nodes[here].ids != run.token_ids:
-    st.caption(
-        "The tokens that were generated are not those that the tokenizer makes of the same text; all pages show the "
-        "tokenizer's."
-    )
+    with grown:
+        show_tree(tree)
 
 st.header("Keys and values are kept")
 st.markdown(words_generation.reuse(live.values(reuse, run)))

@@ -13,6 +13,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     strip.drawn = tokens;
     strip.replaceChildren(...data.tokens.map(chip));
     strip.choice = null;
+    parentElement.host.closest(".st-key-tokens").style.minHeight = 0; // the room that was kept free until now
   }
   listen(strip);
   const own = strip.choice;

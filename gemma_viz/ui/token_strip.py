@@ -1,6 +1,7 @@
 """The strip of the prompt's tokens, from which the subject of a page is chosen by mouse, touch or keyboard."""
 
 from collections.abc import Callable, Sequence
+from unicodedata import east_asian_width
 
 import streamlit as st
 
@@ -19,6 +20,12 @@ _mount = st.components.v2.component(
 def colour(position: int) -> str:
     """The colour of the token at a position, the same on every page."""
     return CATEGORICAL[position % len(CATEGORICAL)]
+
+
+# Pixels: of the page beside the sidebar and on a phone, and of a chip, as its style sheet makes them.
+WIDE, NARROW = 972, 350
+CHARACTER, NARROWEST, AROUND_TEXT, GAP = 8.83, 25.6, 20, 5
+MOST_ROWS = 4  # further ones are scrolled to
 
 
 def token_strip(
@@ -40,20 +47,39 @@ def token_strip(
         if isinstance(position, int) and 0 <= position < len(tokens):
             pick(position)
 
-    _mount(
-        key=key,
-        data={
-            "selected": selected,
-            "tokens": [
-                {
-                    "text": token.label,
-                    "id": token.id,
-                    "near": f", in the vocabulary beside {' and '.join(near)}",
-                    "special": token.special,
-                    "colour": colour(token.position),
-                }
-                for token, near in zip(tokens, beside, strict=True)
-            ],
-        },
-        on_picked_change=picked,
-    )
+    with st.container(key=_room(tokens)):
+        _mount(
+            key=key,
+            data={
+                "selected": selected,
+                "tokens": [
+                    {
+                        "text": token.label,
+                        "id": token.id,
+                        "near": f", in the vocabulary beside {' and '.join(near)}",
+                        "special": token.special,
+                        "colour": colour(token.position),
+                    }
+                    for token, near in zip(tokens, beside, strict=True)
+                ],
+            },
+            on_picked_change=picked,
+        )
+
+
+def _room(tokens: Sequence[Token]) -> str:
+    """A name for the room of the strip, from which `page.css` keeps it free until the strip is drawn."""
+    return f"strip-w{_n_rows(tokens, WIDE)}-n{_n_rows(tokens, NARROW)}"
+
+
+def _n_rows(tokens: Sequence[Token], width: int) -> int:
+    rows, used = 1, 0.0
+    for token in tokens:
+        columns = sum(2 if east_asian_width(character) in "WF" else 1 for character in token.label)
+        chip = min(max(columns * CHARACTER, NARROWEST) + AROUND_TEXT, width)
+        if used + chip > width:
+            rows, used = rows + 1, 0.0
+        if rows == MOST_ROWS:
+            break
+        used += chip + GAP
+    return rows
