@@ -55,6 +55,7 @@ class View:
         elif address != self.params:
             st.query_params.from_dict(self.params)
         self._notes = st.container()
+        self._noted: set[str] = set()
 
     @property
     def params(self) -> dict[str, str]:
@@ -91,8 +92,10 @@ class View:
         return {name: None for name in OF_ONE_PAGE if name in self.params}
 
     def note(self, sentence: str) -> None:
-        """Say something about the link, above the page."""
-        self._notes.info(sentence, icon=":material/info:")
+        """Say something about the link, above the page, once."""
+        if sentence not in self._noted:
+            self._noted.add(sentence)
+            self._notes.info(sentence, icon=":material/info:")
 
     def text(
         self,

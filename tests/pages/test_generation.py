@@ -25,3 +25,9 @@ def test_what_is_generated_is_kept_as_a_tree(offered: list[str]) -> None:
     app = open_page("pages/8_Generation.py", prompt="the cat", temperature="0")
     next(button for button in app.button if button.label == "Add one token").click().run()
     assert "1 token, 1 ending" in said(app)
+
+
+def test_a_number_of_tokens_that_cannot_be_is_said_once(offered: list[str]) -> None:
+    app = open_page("pages/8_Generation.py", prompt="the cat", new="999")
+    assert [info.value for info in app.info] == ["There is no new `999` here (they go from 2 to 64). Shown is 64."]
+    assert any(button.label == "Add 64 tokens" for button in app.button)
