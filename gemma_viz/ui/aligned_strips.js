@@ -7,6 +7,7 @@ export default function ({ data, parentElement }) {
   if (aligned.drawn === drawn) return;
   aligned.drawn = drawn;
   aligned.style.setProperty("--selected", data.selectedColour);
+  parentElement.host.closest(".st-key-aligned").style.minHeight = 0; // the room that was kept free until now
   aligned.replaceChildren(...data.columns.map((column, i) => drawColumn(column, i === data.selected, data.colours)));
 }
 

@@ -9,6 +9,7 @@ from gemma_viz.figures.style import SELECTED
 from gemma_viz.stages.comparison import Aligned
 from gemma_viz.tokens import Token
 from gemma_viz.ui.assets import joined
+from gemma_viz.ui.room import chip, room
 
 _mount = st.components.v2.component(
     "gemma_viz_aligned_strips",
@@ -17,6 +18,10 @@ _mount = st.components.v2.component(
     css=joined("aligned_strips.css"),
     js=joined("aligned_strips.js"),
 )
+
+
+GAP, CHIP = 4, {"character": 8.45, "narrowest": 22.4, "around": 12}  # pixels, as the style sheet makes them
+BETWEEN, AROUND = 3, 8  # two tokens of one cell, and what a column has around its cells
 
 
 def aligned_strips(
@@ -31,15 +36,16 @@ def aligned_strips(
         {"left": cell(left, column.left), "right": cell(right, column.right), "same": column.same}
         for column in aligned.columns
     ]
-    _mount(
-        key=key,
-        data={
-            "columns": [column | {"said": _said(column)} for column in columns],
-            "selected": selected,
-            "colours": (LEFT, RIGHT),
-            "selectedColour": SELECTED,
-        },
-    )
+    with st.container(key=room(key, [_width(column) for column in columns], GAP)):
+        _mount(
+            key=key,
+            data={
+                "columns": [column | {"said": _said(column)} for column in columns],
+                "selected": selected,
+                "colours": (LEFT, RIGHT),
+                "selectedColour": SELECTED,
+            },
+        )
 
 
 def _said(column: dict[str, Any]) -> str:
@@ -47,3 +53,8 @@ def _said(column: dict[str, Any]) -> str:
         " ".join(f"{position} {text}" for position, text in column[side]) or "no token" for side in ("left", "right")
     )
     return f"{left}, the same in both" if column["same"] else f"{left}, below it {right}"
+
+
+def _width(column: dict[str, Any]) -> float:
+    cells = ([chip(text, **CHIP) + BETWEEN for _, text in column[side]] for side in ("left", "right"))
+    return max(map(sum, cells)) + AROUND - BETWEEN

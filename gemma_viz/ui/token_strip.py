@@ -1,13 +1,13 @@
 """The strip of the prompt's tokens, from which the subject of a page is chosen by mouse, touch or keyboard."""
 
 from collections.abc import Callable, Sequence
-from unicodedata import east_asian_width
 
 import streamlit as st
 
 from gemma_viz.figures.style import CATEGORICAL
 from gemma_viz.tokens import Token
 from gemma_viz.ui.assets import joined
+from gemma_viz.ui.room import chip, room
 
 _mount = st.components.v2.component(
     "gemma_viz_token_strip",
@@ -22,10 +22,7 @@ def colour(position: int) -> str:
     return CATEGORICAL[position % len(CATEGORICAL)]
 
 
-# Pixels: of the page beside the sidebar and on a phone, and of a chip, as its style sheet makes them.
-WIDE, NARROW = 972, 350
-CHARACTER, NARROWEST, AROUND_TEXT, GAP = 8.83, 25.6, 20, 5
-MOST_ROWS = 4  # further ones are scrolled to
+GAP, CHIP = 5, {"character": 8.83, "narrowest": 25.6, "around": 20}  # pixels, as the style sheet makes them
 
 
 def token_strip(
@@ -47,7 +44,7 @@ def token_strip(
         if isinstance(position, int) and 0 <= position < len(tokens):
             pick(position)
 
-    with st.container(key=_room(tokens)):
+    with st.container(key=room(key, [chip(token.label, **CHIP) for token in tokens], GAP)):
         _mount(
             key=key,
             data={
@@ -65,21 +62,3 @@ def token_strip(
             },
             on_picked_change=picked,
         )
-
-
-def _room(tokens: Sequence[Token]) -> str:
-    """A name for the room of the strip, from which `page.css` keeps it free until the strip is drawn."""
-    return f"strip-w{_n_rows(tokens, WIDE)}-n{_n_rows(tokens, NARROW)}"
-
-
-def _n_rows(tokens: Sequence[Token], width: int) -> int:
-    rows, used = 1, 0.0
-    for token in tokens:
-        columns = sum(2 if east_asian_width(character) in "WF" else 1 for character in token.label)
-        chip = min(max(columns * CHARACTER, NARROWEST) + AROUND_TEXT, width)
-        if used + chip > width:
-            rows, used = rows + 1, 0.0
-        if rows == MOST_ROWS:
-            break
-        used += chip + GAP
-    return rows
