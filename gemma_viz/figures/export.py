@@ -92,7 +92,12 @@ def to_html(figure: go.Figure) -> str:
     """The figure as a web page: 5 MB, for plotly.js is in it, so that it can be opened from a disk, offline."""
     whole = go.Figure(figure)
     whole.update_layout(template="plotly_white")
-    config = {"displaylogo": False, "responsive": True, "toImageButtonOptions": image_options(figure)}
+    config = {
+        "displaylogo": False,
+        "showSendToCloud": False,  # plotly's own button would send the figure to its makers
+        "responsive": True,
+        "toImageButtonOptions": image_options(figure),
+    }
     meta = {name: html.escape(text) for name, text in figure.layout.meta.items()}
     return PAGE.format(chart=whole.to_html(config=config, full_html=False, include_plotlyjs=True), **meta)
 

@@ -8,11 +8,13 @@ function template({ ink, faint, grid, ground, font, size, colours }) {
     gridcolor: grid,
     zerolinecolor: grid,
     linecolor: grid,
-    tickcolor: grid,
     tickfont: { color: faint },
     title: { standoff: 8, font: { color: faint, size: size + 1 } },
   };
+  const colorbar = { outlinewidth: 0, tickfont: { color: faint }, title: { font: { color: faint } } };
+  const marks = [{ marker: { colorbar } }];
   return {
+    data: { heatmap: [{ colorbar }], contour: [{ colorbar }], scatter: marks, scattergl: marks, bar: marks },
     layout: {
       paper_bgcolor: nothing,
       plot_bgcolor: nothing,

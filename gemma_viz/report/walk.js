@@ -23,7 +23,12 @@ function paint(dark) {
 function draw(plot) {
   const figure = JSON.parse(plot.nextElementSibling.textContent);
   figure.layout.template = paint(darkScreen.matches);
-  figure.config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+  figure.config = {
+    responsive: true,
+    displaylogo: false,
+    showSendToCloud: false,
+    modeBarButtonsToRemove: ["select2d", "lasso2d"],
+  };
   Plotly.newPlot(plot, figure);
   drawn.push(plot);
 }

@@ -89,6 +89,7 @@ function settings() {
   const picture = (place) => Plotly.downloadImage(place, place.wanted.image);
   return {
     displaylogo: false,
+    showSendToCloud: false, // nothing leaves this machine
     modeBarButtonsToRemove: ["toImage", "select2d", "lasso2d"],
     modeBarButtonsToAdd: [
       { name: "picture", title: "Download as a PNG", icon: Plotly.Icons.camera, click: picture },

@@ -12,6 +12,7 @@ def pattern(app: Driver) -> Locator:
 
 
 def width_of(chart: Locator) -> float:
+    expect(chart.locator(".main-svg").first).to_be_attached()
     return float(chart.locator(".main-svg").first.evaluate("svg => svg.getBoundingClientRect().width"))
 
 
@@ -42,6 +43,22 @@ def test_a_chart_follows_the_theme(app: Driver) -> None:
     expect(tick).to_have_css("fill", "rgb(104, 98, 85)")
     app.tab.emulate_media(color_scheme="dark")
     expect(tick).to_have_css("fill", "rgb(184, 179, 168)")
+
+
+def test_a_chart_s_tools_keep_it_here(app: Driver) -> None:
+    app.open(f"Attention?{PROMPT}")
+    expect(pattern(app).locator(".modebar-btn").first).to_be_attached()
+    tools = pattern(app).locator(".modebar-btn").evaluate_all("buttons => buttons.map((b) => b.dataset.title)")
+    assert set(tools) == {
+        "Zoom",
+        "Pan",
+        "Zoom in",
+        "Zoom out",
+        "Autoscale",
+        "Reset axes",
+        "Download as a PNG",
+        "Fullscreen",
+    }
 
 
 def test_a_chart_follows_its_room(app: Driver) -> None:

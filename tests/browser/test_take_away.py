@@ -83,6 +83,7 @@ def test_a_chart_is_a_page_that_draws_from_a_disk_without_a_network(
     expect(page.locator(".main-svg").first).to_be_visible()
     expect(page.locator(".gtitle")).to_have_text("This head's pattern")
     expect(page.locator(".ytick").last).to_have_text("␣sat")
+    expect(page.locator(".modebar-btn[data-title*=Share]")).to_have_count(0)
     assert (errors, requests) == ([], [path.as_uri()])
     context.close()
 

@@ -94,6 +94,12 @@ def test_the_contents_lead_to_every_stage(chromium: Browser, file: Path) -> None
         expect(reader.tab.get_by_role("heading", name="Generation")).to_be_in_viewport()
 
 
+def test_no_chart_offers_to_send_itself_away(chromium: Browser, file: Path) -> None:
+    with reading(chromium, file) as reader:
+        expect(reader.tab.locator(".modebar-btn[data-title='Zoom in']").first).to_be_attached()
+        expect(reader.tab.locator(".modebar-btn[data-title*=Share]")).to_have_count(0)
+
+
 def test_it_prints_with_every_chart_on_the_paper(chromium: Browser, file: Path) -> None:
     with reading(chromium, file) as reader:
         reader.tab.evaluate("dispatchEvent(new Event('beforeprint'))")
