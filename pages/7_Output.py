@@ -225,7 +225,7 @@ panels.parts(
     },
 )
 
-panels.code(live.values(check_unembed, page.run, here), page.run)
+panels.code(live.values(check_unembed, page.run, len(page.run) - 1), page.run)
 scales = live.values(final_norm, page.run)
 panels.why(
     page.view,

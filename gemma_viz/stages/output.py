@@ -227,7 +227,8 @@ def check_unembed(cap: Capture, position: int) -> Check:
     mine = torch.cat(
         [unembed(x, weight, spec.norm_eps, block.float().cpu(), spec.final_softcap) for block in blocks], dim=-1
     )
-    return check(unembed, "unembed(stream, norm_weight, eps, w_unembed, softcap)", mine, cap.logits([position]))
+    call = f"unembed(stream[[{position}]], norm_weight, eps, w_unembed, softcap)"
+    return check(unembed, call, mine, cap.logits([position]))
 
 
 def _sharpness(cap: Capture, logits: Tensor) -> Sharpness:

@@ -121,8 +121,8 @@ def code(check: Check, run: live.Run) -> None:
     st.markdown(f"Run just now on this prompt: `{check.call}` gave {check.result}, {verdict}.")
     if check.largest_difference and (run.edits.changes or run.patch):
         st.caption(
-            "The model is changed in this view, and the code is as the model was trained with it: where the change is "
-            "in this very step, that is the difference."
+            "The code is as the model was trained with it: where this view's change is in this very step, that is the "
+            "difference."
         )
 
 
