@@ -1,6 +1,5 @@
 """What a section of the walk is made of. All texts are Markdown as the sentences of `gemma_viz.ui.words` are."""
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -75,19 +74,9 @@ class Section:
 
 def the_code(subject: Subject, check: Check) -> list[Block]:
     """The lines of PyTorch behind a step, as they ran on this prompt, and how far they are from the model's value."""
-    sources = (inspect.getsource(step).replace("  # fmt: skip", "") for step in (*check.parts, check.step))
-    apart = (
-        f"up to a largest difference of **{check.largest_difference:.1e}** (the largest value is "
-        f"{words.size(check.largest_value)})"
-    )
-    if check.largest_difference == 0:
-        verdict = "exactly what the model itself has there"
-    elif subject.cap.edits.changes or subject.cap.patch:
-        verdict = f"what this changed model has there {apart}: the lines are those of the model as it was trained"
-    else:
-        verdict = f"the model's own value {apart}"
+    verdict = words.how_close(check, is_changed=bool(subject.cap.edits.changes or subject.cap.patch))
     said = f"Run on this prompt, {words.code(check.call)} gave {check.result}: {verdict}."
-    return [Heading("The code"), Code("\n\n".join(sources), said)]
+    return [Heading("The code"), Code(check.source, said)]
 
 
 def why(subject: Subject, text: str, edits: Edits, without: str) -> list[Block]:

@@ -49,6 +49,12 @@ class Check:
     largest_value: float
     parts: tuple[Callable[..., Any], ...] = ()
 
+    @property
+    def source(self) -> str:
+        """The lines that ran, those of the parts first."""
+        sources = (inspect.getsource(step).replace("  # fmt: skip", "") for step in (*self.parts, self.step))
+        return "\n\n".join(sources)
+
 
 def counted(stage: Callable[P, R]) -> Callable[P, R]:
     """A stage function that is given its `PLACES` counted from the start, and raises IndexError for those outside.

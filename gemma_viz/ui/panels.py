@@ -1,6 +1,5 @@
 """The panels that every page is made of: a chart, "The code" and "Why"."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -109,21 +108,9 @@ def _bytes_of(figure: go.Figure, make: Callable[[go.Figure], str]) -> Callable[[
 def code(check: Check, run: live.Run) -> None:
     """The lines of PyTorch behind a step, as they ran on a run just now, and how far they are from its value."""
     st.header("The code")
-    sources = (inspect.getsource(step).replace("  # fmt: skip", "") for step in (*check.parts, check.step))
-    st.code("\n\n".join(sources), language="python", wrap_lines=True)  # what scrolls is out of Tab's way
-    if check.largest_difference == 0:
-        verdict = "exactly what the model itself has there"
-    else:
-        verdict = (
-            f"the model's own value up to a largest difference of **{check.largest_difference:.1e}** "
-            f"(the largest value is {words.size(check.largest_value)})"
-        )
+    st.code(check.source, language="python", wrap_lines=True)  # what scrolls is out of Tab's way
+    verdict = words.how_close(check, is_changed=bool(run.edits.changes or run.patch))
     st.markdown(f"Run just now on this prompt: `{check.call}` gave {check.result}, {verdict}.")
-    if check.largest_difference and (run.edits.changes or run.patch):
-        st.caption(
-            "The code is as the model was trained with it: where this view's change is in this very step, that is the "
-            "difference."
-        )
 
 
 def typed_token(view: View, model: ModelCard, name: str, label: str) -> int | None:

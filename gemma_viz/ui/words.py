@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gemma_viz.numbers import percent as percent
+from gemma_viz.stages import Check
 from gemma_viz.stages.output import Comparison
 
 HARDLY = 0.01  # nats of KL divergence
@@ -128,6 +129,22 @@ def leads(leads_from: int, n_layers: int) -> str:
     if leads_from == n_layers:
         return f"is the likeliest only at the end, after all {n_layers} layers"
     return f"leads for good from depth {leads_from} of {n_layers} on"
+
+
+def how_close(check: Check, is_changed: bool) -> str:
+    """How far the lines of a step are from what the model has there, in Markdown.
+
+    is_changed: whether the run is of a changed model
+    """
+    if check.largest_difference == 0:
+        return "exactly what the model itself has there"
+    apart = (
+        f"up to a largest difference of **{check.largest_difference:.1e}** (the largest value is "
+        f"{size(check.largest_value)})"
+    )
+    if is_changed:
+        return f"what this changed model has there {apart}: the lines are those of the model as it was trained"
+    return f"the model's own value {apart}"
 
 
 def into_bytes(n_bytes: int, n_tokens: int) -> str:
