@@ -1,4 +1,5 @@
-// The tokens of two runs under each other, in columns that wrap together. There is nothing to choose.
+// The tokens of two runs under each other, in columns that wrap together. There is nothing to choose. room.js
+// stands before this.
 // Token texts come from visitors: they are only ever set as textContent.
 
 export default function ({ data, parentElement }) {
@@ -7,7 +8,7 @@ export default function ({ data, parentElement }) {
   if (aligned.drawn === drawn) return;
   aligned.drawn = drawn;
   aligned.style.setProperty("--selected", data.selectedColour);
-  parentElement.host.closest(".st-key-aligned").style.minHeight = 0; // the room that was kept free until now
+  giveBackRoom(parentElement);
   aligned.replaceChildren(...data.columns.map((column, i) => drawColumn(column, i === data.selected, data.colours)));
 }
 

@@ -11,17 +11,16 @@ from gemma_viz.tokens import Token
 from gemma_viz.ui.assets import joined
 from gemma_viz.ui.room import chip, room
 
+GAP, CHIP = 4, {"character": 8.45, "narrowest": 22.4, "around": 12}  # pixels, as the style sheet makes them
+BETWEEN, AROUND = 3, 8  # two tokens of one cell, and what a column has around its cells
+
 _mount = st.components.v2.component(
     "gemma_viz_aligned_strips",
     # In the tab order because it scrolls.
     html='<div class="aligned" role="list" tabindex="0" aria-label="Tokens of both runs, one under the other"></div>',
     css=joined("aligned_strips.css"),
-    js=joined("aligned_strips.js"),
+    js=joined("room.js", "aligned_strips.js"),
 )
-
-
-GAP, CHIP = 4, {"character": 8.45, "narrowest": 22.4, "around": 12}  # pixels, as the style sheet makes them
-BETWEEN, AROUND = 3, 8  # two tokens of one cell, and what a column has around its cells
 
 
 def aligned_strips(

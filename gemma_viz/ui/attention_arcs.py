@@ -13,6 +13,9 @@ from gemma_viz.figures.style import CATEGORICAL
 from gemma_viz.stages.attention import Arcs
 from gemma_viz.ui.assets import joined
 
+AROUND, ROW = 92, 24  # pixels: what stands above and below the columns, and one token in them
+MOST_ROWS = 20  # further ones are scrolled to
+
 _mount = st.components.v2.component(
     "gemma_viz_attention_arcs",
     html="""
@@ -30,10 +33,6 @@ _mount = st.components.v2.component(
     css=joined("touch.css", "attention_arcs.css"),
     js=joined("touch.js", "attention_arcs.js"),
 )
-
-
-AROUND, ROW = 92, 24  # pixels: what stands above and below the columns, and one token in them
-MOST_ROWS = 20  # further ones are scrolled to
 
 
 def attention_arcs(

@@ -24,10 +24,10 @@ def chip(text: str, character: float, narrowest: float, around: float) -> float:
     return max(columns * character, narrowest) + around
 
 
-def _n_rows(widths: Sequence[float], gap: float, room: float) -> int:
+def _n_rows(widths: Sequence[float], gap: float, across: float) -> int:
     rows, used = 1, 0.0
     for width in widths:
-        if used + width > room and used:
+        if used + width > across and used:
             rows, used = rows + 1, 0.0
         if rows == MOST_ROWS:
             break

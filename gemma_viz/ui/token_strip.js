@@ -1,5 +1,5 @@
-// The tokens of the prompt as a listbox: one tab stop, arrow keys, Home and End move and choose. touch.js stands before
-// this.
+// The tokens of the prompt as a listbox: one tab stop, arrow keys, Home and End move and choose. touch.js and room.js
+// stand before this.
 // Token texts come from visitors: they are only ever set as textContent.
 
 const DEBOUNCE_MS = 150; // holding an arrow key asks the server for the last token only
@@ -13,7 +13,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     strip.drawn = tokens;
     strip.replaceChildren(...data.tokens.map(chip));
     strip.choice = null;
-    parentElement.host.closest(".st-key-tokens").style.minHeight = 0; // the room that was kept free until now
+    giveBackRoom(parentElement);
   }
   listen(strip);
   const own = strip.choice;

@@ -9,20 +9,19 @@ from gemma_viz.tokens import Token
 from gemma_viz.ui.assets import joined
 from gemma_viz.ui.room import chip, room
 
+GAP, CHIP = 5, {"character": 8.83, "narrowest": 25.6, "around": 20}  # pixels, as the style sheet makes them
+
 _mount = st.components.v2.component(
     "gemma_viz_token_strip",
     html='<div class="strip" role="listbox" aria-label="Tokens of the prompt" aria-orientation="horizontal"></div>',
     css=joined("touch.css", "token_strip.css"),
-    js=joined("touch.js", "token_strip.js"),
+    js=joined("touch.js", "room.js", "token_strip.js"),
 )
 
 
 def colour(position: int) -> str:
     """The colour of the token at a position, the same on every page."""
     return CATEGORICAL[position % len(CATEGORICAL)]
-
-
-GAP, CHIP = 5, {"character": 8.83, "narrowest": 25.6, "around": 20}  # pixels, as the style sheet makes them
 
 
 def token_strip(
