@@ -13,7 +13,7 @@ from gemma_viz.ui.page import end_page, start_page
 from gemma_viz.ui.sampling_controls import sampling_controls
 from gemma_viz.ui.words_glossary import term
 
-MOST_NEW_TOKENS = 64
+NEW_TOKENS = {"low": 2, "high": 64, "default": 16}  # to add in one run
 
 page = start_page(
     "Generation",
@@ -35,7 +35,7 @@ def show_tree(tree: Tree) -> None:
 
 
 st.header("What happens")
-n_new = page.view.whole_number("new", 2, MOST_NEW_TOKENS, default=16)
+n_new = page.view.whole_number("new", **NEW_TOKENS)
 left, middle, _ = st.columns([1, 1, 2])
 with left:
     st.button("Add one token", type="primary", width="stretch", on_click=ask_for, args=(1,))
@@ -54,7 +54,7 @@ st.caption(
     "likeliest one; temperature 0 always takes that. Page Output, part “From logits to a choice”, shows a draw step by "
     "step."
 )
-page.view.integer("new", "Tokens to add in one run", 2, MOST_NEW_TOKENS, default=16)
+page.view.integer("new", "Tokens to add in one run", **NEW_TOKENS)
 
 if n_asked:
     text, shown = run.text, ""

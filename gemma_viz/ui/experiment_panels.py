@@ -220,7 +220,7 @@ def _open_as_own(page: Page, edits: Edits) -> None:
 def all_switches(page: Page) -> None:
     """Every single change, one after another, sorted by damage."""
     run, position = page.run, page.position
-    baseline = live.values(outcome, run, UNCHANGED, position)
+    baseline = _outcome(page, UNCHANGED)
     tried = switches(run.model.spec)
     found = live.values_of_each(
         outcome, [(run, switch.edits, position) for switch in tried], "Trying every switch on the prompt:"

@@ -103,7 +103,6 @@ function isDrawn(place) {
 }
 
 function show(place) {
-  if (!config || isDrawn(place)) return;
   if (place.isOnScreen) draw(place);
   else whenIdle(() => draw(place));
 }
@@ -114,7 +113,8 @@ function whenIdle(act) {
   else setTimeout(act, PATIENCE_MS);
 }
 
-// A place that is hidden has no width: it is drawn when it gets one.
+// Nothing without the library, which shows all places when it comes. A place that is hidden has no width: it is drawn when
+// it gets one.
 function draw(place) {
   if (!config || isDrawn(place) || !place.clientWidth) return;
   place.drawn = place.wanted;
