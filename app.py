@@ -1,7 +1,12 @@
 """The app as a server: `streamlit run app.py`. Its first page is overview.py, the others are in the folder pages."""
 
+import os
 import sys
 from pathlib import Path
+
+# A thread of torch's that waits for another spins for milliseconds, on a core that the browser may need. Read by GNU's
+# OpenMP when torch loads it.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 from plotly.offline import get_plotlyjs
 from starlette.middleware import Middleware
