@@ -4,7 +4,7 @@ import streamlit as st
 
 from gemma_viz.figures import output as draw
 from gemma_viz.stages import around
-from gemma_viz.stages.flow import Likeliest, depths, embedded_rms, flow, layer_flow, read_out
+from gemma_viz.stages.flow import Likeliest, depths, early, embedded_rms, flow, following, layer_flow
 from gemma_viz.stages.overview import Overview, overview
 from gemma_viz.tokens import visible
 from gemma_viz.ui import blocks, live, panels, words, words_flow
@@ -15,25 +15,25 @@ from gemma_viz.ui.walk_document import walk_document
 from gemma_viz.ui.words_glossary import term
 
 TOKENS_SHOWN = 24  # of a long text, in the picture
+TOKENS_MOVED = 8  # it goes on by
 
 
 def whole_pass(page: Page, about: Overview) -> None:
     """The picture, and its numbers."""
     run = page.run
-    shown = around(page.position, len(run), TOKENS_SHOWN)
+    shown = around(page.position, len(run), TOKENS_SHOWN, TOKENS_MOVED)
     layers = live.values_by_layer(layer_flow, run, "Following the streams")
     values = flow(live.values(embedded_rms, run), layers, shown)
-    outcome = live.values(read_out, run, shown, page.position)
-    following = _labelled(outcome.following)
-    early = dict(zip(depths(len(layers)), _labelled(outcome.early), strict=True))
+    nexts = _labelled(live.values(following, run, shown))
+    guesses = dict(zip(depths(len(layers)), _labelled(live.values(early, run, page.position)), strict=True))
     next_label = visible(about.top.texts[0])
     living_picture(
         page,
         values,
-        following,
-        early,
+        nexts,
+        guesses,
         words_flow.seen(values, about, page.labels, next_label),
-        words_flow.told(values, about, page.labels, early, next_label),
+        words_flow.told(values, about, page.labels, guesses, next_label),
         page.choose_token,
         key="living",
     )
@@ -41,7 +41,7 @@ def whole_pass(page: Page, about: Overview) -> None:
         "What the stream would say early is often nonsense: early layers write for later ones, and only the last "
         "write for the output. Every depth is on the page Transformer layer, part “One token on its way”."
     )
-    panels.folded("The numbers of this picture, as a table", "living_tables", living_tables, page, values, following)
+    panels.folded("The numbers of this picture, as a table", "living_tables", living_tables, page, values, nexts)
 
 
 def _labelled(likeliest: Likeliest) -> list[tuple[str, float]]:

@@ -188,7 +188,7 @@ class Capture:
         it multiplied the sum of all heads with. They sum to `attention(layer).out[position]` up to rounding, also in a
         run that leaves attention out.
         """
-        return contributions.of_heads(self, self._layer(layer), self._position(position))
+        return contributions.of_heads(self, self._layer(layer), self._position(position), self.attention(layer))
 
     def mlp(self, layer: int) -> MLP:
         """The inside of a layer's MLP, by replaying the layer."""
@@ -235,9 +235,9 @@ class Capture:
         """
         return self.model.unembed(normed.to(self.model.dtype), self.edits, tokens).float().cpu()
 
-    def project(self, normed: Tensor) -> Tensor:
+    def project(self, normed: Tensor, tokens: Sequence[int] | None = None) -> Tensor:
         """As `unembed`, before any soft-cap."""
-        return self.model.project(normed.to(self.model.dtype), self.edits).float().cpu()
+        return self.model.project(normed.to(self.model.dtype), self.edits, tokens).float().cpu()
 
     def logits_with(self, injection: Injection, tokens: Sequence[int]) -> Tensor:
         """Logits after the last token of copies of the text, each with one value put in the place of the run's own.

@@ -12,12 +12,15 @@ from gemma_viz.linear import weight_in_run
 
 if TYPE_CHECKING:
     from gemma_viz.capture import Capture
+    from gemma_viz.inside import Attention
 
 
-def of_heads(cap: "Capture", layer: int, position: int) -> Tensor:
-    """What each head adds: float32 [head, d_model]. layer, position: from 0 on. See `Capture.head_outputs`."""
+def of_heads(cap: "Capture", layer: int, position: int, values: "Attention") -> Tensor:
+    """What each head adds: float32 [head, d_model]. layer, position: from 0 on. See `Capture.head_outputs`.
+
+    values: of the layer's attention
+    """
     spec, edits, module = cap.model.spec, cap.edits, cap.model.hf.model.layers[layer]
-    values = cap.attention(layer)
     weight = weight_in_run(module.self_attn.o_proj, layer, edits).float().cpu()  # [d_model, head * d_head]
     by_head = torch.unflatten(weight, 1, (spec.n_heads, -1))  # [d_model, head, d_head]
     if not (taken := edits.takes("attention", layer)) and edits.removal == "zero":

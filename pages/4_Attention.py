@@ -16,7 +16,7 @@ from gemma_viz.stages.embedding import token_of_word
 from gemma_viz.stages.head_output import direct_effect, head_outputs
 from gemma_viz.stages.heads import in_model_order, layer_heads, ordered
 from gemma_viz.stages.key_value_cache import FAMILY, sizes
-from gemma_viz.stages.mask import PREDICTIONS_SHOWN, all_scores, later_token, mask_shape, unmasked
+from gemma_viz.stages.mask import PREDICTIONS_MOVED, PREDICTIONS_SHOWN, all_scores, later_token, mask_shape, unmasked
 from gemma_viz.tokens import visible
 from gemma_viz.ui import live, panels, words_attention
 from gemma_viz.ui.attention_arcs import attention_arcs
@@ -279,7 +279,7 @@ def the_mask(page: Page, layer: int, chosen: int) -> None:
             changed = live.values(later_token, page.run, page.position, id)
         st.markdown(words_attention.later_token(changed, page.label, visible(live.token_text(page.run.model, id))))
         panels.chart(draw_mask.later_token(changed, page.labels), key="later_token")
-    shown = around(page.position, len(page.run), PREDICTIONS_SHOWN)
+    shown = around(page.position, len(page.run), PREDICTIONS_SHOWN, PREDICTIONS_MOVED)
     without = live.values(unmasked, page.run, live.edited(page.run, Edits(causal_mask=False)), shown)
     st.markdown(words_attention.unmasked(without))
     st.dataframe(

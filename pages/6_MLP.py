@@ -32,7 +32,6 @@ from gemma_viz.ui.words_glossary import term
 
 TEXTS = {"prompt": "your prompt", "shipped": "the shipped text"}
 REPLACEMENT = "red"
-BACK = 3  # tokens, from the selected one to the one that is replaced at first
 HIGHEST_SEED = 999
 
 LEFT_OUT = {
@@ -203,10 +202,10 @@ def by_itself(page: Page, layer: int) -> None:
 
 
 def _another(position: int, last: int) -> int:
-    """A token before the selected one and after the first, if there is such a one."""
-    if position > 1:
-        return max(1, position - BACK)
-    return position + 1 if position < last else 0
+    """For all tokens the same one, whose change all later ones read: the one after the first; for itself another."""
+    if position != 1:
+        return 1
+    return 2 if last > 1 else 0
 
 
 def toy(page: Page) -> None:

@@ -104,7 +104,10 @@ def rms(x: Tensor) -> Tensor:
     return x.float().pow(2).mean(-1).sqrt()
 
 
-def around(position: int, n: int, width: int) -> range:
-    """The `width` positions around one, moved inwards at both ends of n positions."""
-    start = max(0, min(position - width // 2, n - width))
+def around(position: int, n: int, width: int, step: int = 1) -> range:
+    """The `width` positions around one, moved inwards at both ends of n positions.
+
+    step: so many neighbours have the same positions around them
+    """
+    start = max(0, min(position - position % step - (width - step + 1) // 2, n - width))
     return range(start, min(n, start + width))

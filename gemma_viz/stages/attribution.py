@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from gemma_viz import contributions
 from gemma_viz.capture import Capture
 from gemma_viz.stages import Floats, counted, to_numpy
 from gemma_viz.stages.output import raw_logits
@@ -72,9 +73,9 @@ class Split:
 @counted
 def additions(cap: Capture, layer: int, position: int) -> Additions:
     """What a layer adds to the stream of one token."""
-    return Additions(
-        heads=to_numpy(cap.head_outputs(layer, position)), mlp=to_numpy(cap.sublayers(layer).mlp_out[position])
-    )
+    attention, updates = cap.attention_and_sublayers(layer)
+    heads = contributions.of_heads(cap, layer, position, attention)
+    return Additions(heads=to_numpy(heads), mlp=to_numpy(updates.mlp_out[position]))
 
 
 @counted
@@ -83,12 +84,11 @@ def split(cap: Capture, position: int, added: Sequence[Additions], token: int, o
 
     added: the `additions` of all layers
     """
-    logits = raw_logits(cap, position)
     direction = cap.logit_direction(position, token)
-    logit = float(logits[token])
+    logit = float(raw_logits(cap, position, [token]))
     if other is not None:
         direction = direction - cap.logit_direction(position, other)
-        logit -= float(logits[other])
+        logit -= float(raw_logits(cap, position, [other]))
     toward = direction.numpy()
     embedding = float(to_numpy(cap.resid_pre(0)[position]) @ toward)
     heads = np.stack([layer.heads @ toward for layer in added])

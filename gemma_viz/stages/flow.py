@@ -64,18 +64,6 @@ class Likeliest:
     probabilities: Floats
 
 
-@dataclass(frozen=True)
-class ReadOut:
-    """What the output makes of streams.
-
-    following: after each of some neighbouring tokens
-    early: of one token's stream after so many layers as `depths` names: the logit lens
-    """
-
-    following: Likeliest
-    early: Likeliest
-
-
 def embedded_rms(cap: Capture) -> Floats:
     """RMS of the stream as it enters the first layer: float32 [position]."""
     return to_numpy(rms(cap.resid_pre(0)))
@@ -115,17 +103,21 @@ def depths(n_layers: int) -> tuple[int, ...]:
     return tuple(sorted({round(n_layers * part / (DEPTHS + 1)) for part in range(1, DEPTHS + 1)} - {0, n_layers}))
 
 
-@counted
-def read_out(cap: Capture, shown: range, position: int) -> ReadOut:
-    """What the output makes of the streams of some tokens, and of one of them on its way.
+def following(cap: Capture, shown: range) -> Likeliest:
+    """The likeliest next token after each of some neighbouring tokens."""
+    return _likeliest(cap, cap.final_norm()[shown.start : shown.stop])
 
-    In one product with the table of all tokens, which for so few streams takes longer to read than to multiply.
-    """
-    on_the_way = cap.normed_stream_at(position)[list(depths(cap.model.spec.n_layers))]
-    logits = cap.unembed(torch.cat([cap.final_norm()[shown.start : shown.stop], on_the_way]))
-    probabilities, ids = logits.softmax(-1).max(-1)
-    texts, shares, n = tuple(map(cap.model.token_text, ids.tolist())), to_numpy(probabilities), len(shown)
-    return ReadOut(Likeliest(texts[:n], shares[:n]), Likeliest(texts[n:], shares[n:]))
+
+@counted
+def early(cap: Capture, position: int) -> Likeliest:
+    """What the output makes of one token's stream after so many layers as `depths` names: the logit lens."""
+    return _likeliest(cap, cap.normed_stream_at(position)[list(depths(cap.model.spec.n_layers))])
+
+
+def _likeliest(cap: Capture, normed: Tensor) -> Likeliest:
+    """normed: [stream, d_model]"""
+    probabilities, ids = cap.unembed(normed).softmax(-1).max(-1)
+    return Likeliest(tuple(map(cap.model.token_text, ids.tolist())), to_numpy(probabilities))
 
 
 def _strongest(pattern: Tensor, left: int) -> tuple[Tensor, Tensor]:

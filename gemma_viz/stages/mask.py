@@ -10,10 +10,12 @@ from torch import Tensor
 from gemma_viz.attention import hidden_keys, masked_scores
 from gemma_viz.capture import Capture
 from gemma_viz.edits import Edits
+from gemma_viz.model import Model
+from gemma_viz.run import Run, running
 from gemma_viz.stages import Floats, around, counted, to_numpy
 
 SCORES_SHOWN = 96  # tokens a side
-PREDICTIONS_SHOWN = 64  # tokens
+PREDICTIONS_SHOWN, PREDICTIONS_MOVED = 64, 16  # tokens, and by how many they go on in a long text
 CELLS = 128  # a side of the picture of a mask
 LATER, SEEN, OUTSIDE = 0, 1, 2
 
@@ -101,15 +103,24 @@ def mask_shape(window: int | None, n_positions: int) -> MaskShape:
 def later_token(cap: Capture, position: int, id: int) -> LaterToken:
     """Run the prompt with another token at a position, with the mask and without, and compare with the prompt's own.
 
-    All four runs are made afresh, of texts of one length, so that what does not depend on the token is equal bit for
-    bit.
+    All runs are made afresh, those of the two texts in one pass, so that what does not depend on the token is equal bit
+    for bit. Raises what `Model.capture` raises where the memory does not suffice.
     """
-    texts = cap.token_ids.tolist(), cap.ids_with(position, id)
+    texts = torch.tensor([cap.token_ids.tolist(), cap.ids_with(position, id)])
+    cap.model.check_memory(texts.numel())
     with_mask, without_mask = (
-        _change(*(cap.model.capture_ids(ids, edits).resid_post(-1) for ids in texts))
+        _change(*_last_streams(cap.model, texts, edits))
         for edits in (cap.edits, cap.edits.also(Edits(causal_mask=False)))
     )
     return LaterToken(position, with_mask, without_mask)
+
+
+def _last_streams(model: Model, texts: Tensor, edits: Edits) -> Tensor:
+    """float32 [text, position, d_model], what leaves the last layer; texts: int64 [text, position]."""
+    run = Run(("resid_post",), edits)
+    with running(run):
+        model.forward(texts)
+    return run.values["resid_post", model.spec.n_layers - 1].float().cpu()
 
 
 def _change(before: Tensor, after: Tensor) -> Floats:

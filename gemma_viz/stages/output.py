@@ -1,5 +1,6 @@
 """Output: the likeliest next tokens and how surprising the real ones are, the final norm, and the output projection."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -184,14 +185,17 @@ def both_ends(cap: Capture, position: int, token: int) -> BothEnds:
         scale=cap.embedding_factor,
         normed=to_numpy(normed),
         product=float(row.double() @ normed.double()),
-        logit=float(raw_logits(cap, position)[token]),
+        logit=float(raw_logits(cap, position, [token])),
     )
 
 
 @counted
-def raw_logits(cap: Capture, position: int) -> Tensor:
-    """Logits after one position before any soft-cap, by the model's own projection: float32 [vocab_size]."""
-    return cap.project(cap.final_norm()[[position]])[0]
+def raw_logits(cap: Capture, position: int, tokens: Sequence[int] | None = None) -> Tensor:
+    """Logits after one position before any soft-cap, by the model's own projection: float32 [vocab_size].
+
+    tokens: ids; of these only, [len(tokens)]
+    """
+    return cap.project(cap.final_norm()[[position]], tokens)[0]
 
 
 @counted
@@ -207,7 +211,7 @@ def compare(baseline: Capture, edited: Capture, position: int, k: int = 5) -> Co
         texts=tuple(map(baseline.model.token_text, ids)),
         baseline=to_numpy(before[ids].exp()),
         edited=to_numpy(after[ids].exp()),
-        kl_divergence=_kl_divergence(before, after),
+        kl_divergence=kl_divergence(before, after),
         is_finite=is_finite,
         baseline_scale=float(rms(baseline.resid_post(-1)[position])),
         edited_scale=float(rms(edited.resid_post(-1)[position])),
@@ -241,5 +245,6 @@ def _sharpness(cap: Capture, logits: Tensor) -> Sharpness:
     )
 
 
-def _kl_divergence(log_p: Tensor, log_q: Tensor) -> float:
+def kl_divergence(log_p: Tensor, log_q: Tensor) -> float:
+    """Of a distribution q from p, in nats, by their log-probabilities; NaN where one is no number."""
     return float((log_p.exp() * (log_p - log_q)).sum())

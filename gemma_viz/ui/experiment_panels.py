@@ -17,8 +17,9 @@ from gemma_viz.stages.experiments import (
     mean_difference,
     mean_loss,
     mean_of,
-    outcome,
+    neighbours,
     outcome_of,
+    outcomes_at,
     piece_losses,
     switches,
 )
@@ -222,9 +223,11 @@ def all_switches(page: Page) -> None:
     run, position = page.run, page.position
     baseline = _outcome(page, UNCHANGED)
     tried = switches(run.model.spec)
-    found = live.values_of_each(
-        outcome, [(run, switch.edits, position) for switch in tried], "Trying every switch on the prompt:"
+    together = neighbours(position, len(run))
+    each = live.values_of_each(
+        outcomes_at, [(run, switch.edits, together) for switch in tried], "Trying every switch on the prompt:"
     )
+    found = [after[together.index(position)] for after in each]
     order = sorted(range(len(tried)), key=lambda i: -found[i].damage)
     tried, outcomes = tuple(tried[i] for i in order), [found[i] for i in order]
     names = [words_edits.described(switch.edits) for switch in tried]

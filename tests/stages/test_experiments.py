@@ -14,6 +14,12 @@ from gemma_viz.stages.neuron import shipped_pieces
 from tests.conftest import PROMPT
 
 
+def outcome(cap: gv.Capture, edits: gv.Edits, position: int) -> experiments.Outcome:
+    at = position % len(cap)
+    (found,) = experiments.outcomes_at(cap, edits, range(at, at + 1))
+    return found
+
+
 def test_the_loss_is_the_one_that_transformers_trains_with(cap: gv.Capture) -> None:
     losses, ids = experiments.token_losses(cap), cap.token_ids[None].to(cap.model.device)
     with torch.no_grad():
@@ -70,7 +76,7 @@ def test_no_tokens_have_no_mean() -> None:
 def test_an_outcome_is_what_the_comparison_shows(cap: gv.Capture, position: int) -> None:
     edits = gv.Edits(rope=False)
     edited = cap.model.capture(PROMPT, edits)
-    found, compared = experiments.outcome(cap, edits, position), output.compare(cap, edited, position)
+    found, compared = outcome(cap, edits, position), output.compare(cap, edited, position)
     p, q = (run.logits([position])[0].softmax(-1) for run in (cap, edited))
     answer = int(p.argmax())
     assert found.answer == cap.model.token_text(answer)
@@ -84,8 +90,25 @@ def test_an_outcome_is_what_the_comparison_shows(cap: gv.Capture, position: int)
     assert found.damage == found.kl_divergence
 
 
+def test_outcomes_made_together_are_those_made_one_by_one(cap: gv.Capture) -> None:
+    edits = gv.Edits(mlp=False)
+    for positions in (experiments.neighbours(2, len(cap)), range(len(cap))):
+        for position, found in zip(positions, experiments.outcomes_at(cap, edits, positions), strict=True):
+            alone = outcome(cap, edits, position)
+            assert found.answer == alone.answer
+            assert found.rank == alone.rank
+            assert found.loss == pytest.approx(alone.loss, rel=1e-5)
+            assert found.kl_divergence == pytest.approx(alone.kl_divergence, rel=1e-3)
+
+
+def test_outcomes_are_made_together_in_blocks_that_hold_the_token() -> None:
+    assert experiments.neighbours(3, 9) == range(9)
+    assert experiments.neighbours(20, 100) == experiments.neighbours(31, 100) == range(16, 32)
+    assert experiments.neighbours(99, 100) == range(84, 100)
+
+
 def test_the_untouched_run_is_an_outcome_too(cap: gv.Capture) -> None:
-    found = experiments.outcome(cap, UNCHANGED, 3)
+    found = outcome(cap, UNCHANGED, 3)
     assert found.keeps_the_answer
     assert found.kl_divergence == 0
     assert found.answer == found.likeliest
@@ -94,7 +117,7 @@ def test_the_untouched_run_is_an_outcome_too(cap: gv.Capture) -> None:
 
 def test_a_run_without_numbers_is_flagged_and_the_worst_of_all(embedded: gv.Model) -> None:
     cap = embedded.capture("I want to move")
-    found = experiments.outcome(cap, gv.Edits(norms=False), 4)
+    found = outcome(cap, gv.Edits(norms=False), 4)
     assert not found.is_finite
     assert not found.keeps_the_answer
     assert found.damage == math.inf
@@ -104,7 +127,7 @@ def test_a_run_without_numbers_is_flagged_and_the_worst_of_all(embedded: gv.Mode
 
 
 def test_one_token_has_no_loss_and_is_no_breakdown(tiny: gv.Model) -> None:
-    found = experiments.outcome(tiny.capture(""), gv.Edits(mlp=False), 0)
+    found = outcome(tiny.capture(""), gv.Edits(mlp=False), 0)
     assert found.is_finite
     assert math.isnan(found.loss)
 
@@ -120,7 +143,7 @@ def test_every_switch_changes_one_thing_that_the_model_has(tiny: gv.Model) -> No
     cap = tiny.capture(PROMPT)
     for switch in tried:
         switch.edits.check(tiny.spec)
-        assert experiments.outcome(cap, switch.edits, -1).answer
+        assert outcome(cap, switch.edits, -1).answer
 
 
 def test_a_model_of_one_layer_or_head_has_fewer_switches(tiny: gv.Model) -> None:

@@ -58,13 +58,13 @@ def test_an_attention_that_is_left_out_adds_nothing(tiny: gv.Model) -> None:
 
 
 def test_what_is_read_out_is_likeliest_at_the_end_and_by_the_lens(cap: gv.Capture) -> None:
-    found, by_lens = flow.read_out(cap, range(3, 6), 4), cap.lens(4, target=0, k=1)
+    following, early, by_lens = flow.following(cap, range(3, 6)), flow.early(cap, 4), cap.lens(4, target=0, k=1)
     for at, position in enumerate(range(3, 6)):
         best = cap.top_k(1, position)
-        assert found.following.texts[at] == best.texts[0]
-        assert found.following.probabilities[at] == pytest.approx(best.probabilities[0], rel=1e-4)
-    assert found.early.texts == tuple(cap.model.token_text(int(by_lens.ids[depth, 0])) for depth in (1, 2, 3))
-    np.testing.assert_allclose(found.early.probabilities, by_lens.probabilities[[1, 2, 3], 0], rtol=1e-4)
+        assert following.texts[at] == best.texts[0]
+        assert following.probabilities[at] == pytest.approx(best.probabilities[0], rel=1e-4)
+    assert early.texts == tuple(cap.model.token_text(int(by_lens.ids[depth, 0])) for depth in (1, 2, 3))
+    np.testing.assert_allclose(early.probabilities, by_lens.probabilities[[1, 2, 3], 0], rtol=1e-4)
 
 
 @pytest.mark.parametrize(("n_layers", "expected"), [(1, ()), (2, (1,)), (18, (3, 5, 8, 10, 13, 15))])

@@ -23,6 +23,13 @@ def test_a_window_is_moved_inwards_at_both_ends(position: int, n: int, width: in
     assert stages.around(position, n, width) == shown
 
 
+def test_a_window_that_moves_in_steps_holds_every_token_and_is_shared_by_neighbours() -> None:
+    windows = [stages.around(position, 100, 24, step=8) for position in range(100)]
+    assert all(position in window and len(window) == 24 for position, window in enumerate(windows))
+    assert windows[40] == windows[47] == range(32, 56)
+    assert windows[48] == range(40, 64)
+
+
 OF_A_RUN = ("cap", "left", "baseline", "model")
 
 
