@@ -188,7 +188,7 @@ class Capture:
         it multiplied the sum of all heads with. They sum to `attention(layer).out[position]` up to rounding, also in a
         run that leaves attention out.
         """
-        return contributions.of_heads(self, self._layer(layer), self._position(position), self.attention(layer))
+        return contributions.of_heads(self, self._layer(layer), [self._position(position)], self.attention(layer))[0]
 
     def mlp(self, layer: int) -> MLP:
         """The inside of a layer's MLP, by replaying the layer."""
@@ -305,8 +305,8 @@ class Capture:
         Its column of the down-projection and, on Gemma 2 and 3, times what the norm after it multiplied the sum of all
         neurons with.
         """
-        neuron = from_start(neuron, self.model.spec.d_mlp, "neuron")
-        return contributions.of_neuron(self, self._layer(layer), neuron, self._position(position))
+        neuron, place = from_start(neuron, self.model.spec.d_mlp, "neuron"), self._position(position)
+        return contributions.of_neuron(self, self._layer(layer), neuron, place, self.mlp(layer).projected)
 
     def ranking(self, targets: Tensor, k: int = 10, layer: int = -1) -> Ranking:
         """The k likeliest tokens after every position, as the output would read them off the stream after a layer.

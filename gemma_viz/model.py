@@ -207,7 +207,7 @@ class Model:
         if isinstance(texts, str):
             raise TypeError("This is one text, and `capture_together` takes several. One goes to `capture`.")
         tokens = list(map(self.tokens, texts))
-        self.check_memory(sum(map(len, tokens)))
+        self._check_memory(sum(map(len, tokens)))
         return Capture.together(self, texts, tokens)
 
     def _run(self, text: str, tokens: Tokens, edits: Edits, earlier: Sequence[Capture], patch: Patch | None) -> Capture:
@@ -217,19 +217,17 @@ class Model:
             raise TypeError("earlier takes captures, in a list or a tuple.")
         if not isinstance(patch, Patch | None):
             raise TypeError(f"patch is of type {type(patch).__name__}, and must be a Patch or None.")
-        self.check_memory(len(tokens))
+        self._check_memory(len(tokens))
         return Capture(self, text, tokens, edits, earlier, patch)
 
     def forward(self, token_ids: Tensor, past: Cache | None = None, positions: Tensor | None = None) -> None:
-        """One pass up to the final norm; the logits are left to who needs them.
+        """One pass over token ids [position], up to the final norm; the logits are left to who needs them.
 
-        token_ids: int64 [position], or of several texts of one length [batch, position]
         past: keys and values of the tokens before them
         positions: int64 [position], where they stand; None for one after the other
         """
-        rows = (token_ids if token_ids.ndim == 2 else token_ids[None]).to(self.device)
         where = None if positions is None else positions[None].to(self.device)
-        self.hf.model(rows, past_key_values=past, position_ids=where, use_cache=False)
+        self.hf.model(token_ids[None].to(self.device), past_key_values=past, position_ids=where, use_cache=False)
 
     def forward_layer(self, layer: int, stream: Tensor) -> Tensor:
         """One layer, on the stream that enters it, to the one that leaves it: [batch, position, d_model], from
@@ -359,8 +357,7 @@ class Model:
                 "not belong together. Choose another checkpoint, or get it again."
             )
 
-    def check_memory(self, n_tokens: int) -> None:
-        """Raises OutOfMemory where so many tokens cannot be run at once."""
+    def _check_memory(self, n_tokens: int) -> None:
         for device, per_token in self.bytes_per_token.items():
             need, free = n_tokens * per_token, free_bytes(device)
             if need > free:

@@ -9,6 +9,7 @@ from gemma_viz.figures import attribution as draw_attribution
 from gemma_viz.figures import output as draw
 from gemma_viz.figures import sampling as draw_sampling
 from gemma_viz.numbers import fixed, signed
+from gemma_viz.stages import neighbours
 from gemma_viz.stages.attribution import additions, split
 from gemma_viz.stages.output import both_ends, check_unembed, final_norm, likeliest, predictions, sharpness, soft_cap
 from gemma_viz.stages.sampling import choice
@@ -184,7 +185,9 @@ def where_a_logit_comes_from() -> None:
             typed = panels.typed_token(page.view, model, "less", "The other word (empty: the likeliest other token)")
             other = next(id for id in best if id != token) if typed is None else typed
     names = [visible(live.token_text(model, id)) for id in (token, other) if id is not None]
-    added = live.values_by_layer(additions, page.run, "What each layer adds", here)
+    together = neighbours(here, len(page.run))
+    by_layer = live.values_by_layer(additions, page.run, "What each layer adds", together)
+    added = [of_tokens[together.index(here)] for of_tokens in by_layer]
     values = live.values(split, page.run, here, added, token, other)
     if not values.is_finite:
         st.warning(words.NO_NUMBERS)

@@ -88,7 +88,8 @@ def _parts(subject: Subject) -> list[Block]:
     cap, spec, position = subject.cap, subject.spec, subject.position
     best = cap.top_k(1, position)
     name = visible(best.texts[0])
-    values = split(cap, position, [additions(cap, layer, position) for layer in range(spec.n_layers)], best.ids[0])
+    added = [additions(cap, layer, [position])[0] for layer in range(spec.n_layers)]
+    values = split(cap, position, added, best.ids[0])
     if not values.is_finite:
         return [Text(words.NO_NUMBERS)]
     dtype = str(cap.model.dtype).removeprefix("torch.")

@@ -5,20 +5,27 @@ every stage's code panel uses, are here.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from gemma_viz.capture import Capture
 from gemma_viz.places import from_start
 
 Floats = npt.NDArray[np.float32]
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
+
+TOGETHER = 16  # neighbouring tokens whose values are made together where that takes hardly longer than for one
+LARGEST_REMEMBERED = 64 << 20  # bytes of one thing in a `Last`
+CAPTURES_REMEMBERED = 2  # a page looks at a run, and at a changed one
 
 # What an argument of a stage function counts, by its name, and how many of them the first argument has: a capture or,
 # for what belongs to no text, a model.
@@ -54,6 +61,32 @@ class Check:
         """The lines that ran, those of the parts first."""
         sources = (inspect.getsource(step).replace("  # fmt: skip", "") for step in (*self.parts, self.step))
         return "\n\n".join(sources)
+
+
+class Last(Generic[T]):
+    """What was made last of a few captures: pages ask for the same of one layer, or of one run, again and again.
+
+    It goes when its capture goes. What is larger than `LARGEST_REMEMBERED` is not remembered.
+    """
+
+    def __init__(self) -> None:
+        self._of: WeakKeyDictionary[Capture, tuple[Hashable, T]] = WeakKeyDictionary()
+
+    def get(self, cap: Capture, key: Hashable, make: Callable[[], T], nbytes: int) -> T:
+        """What `make` gives, or gave when it was last called for this capture, if the key was the same.
+
+        nbytes: how large it is
+        """
+        known = self._of.get(cap)
+        if known is not None and known[0] == key:
+            return known[1]
+        made = make()
+        if nbytes <= LARGEST_REMEMBERED:
+            self._of.pop(cap, None)
+            if len(self._of) >= CAPTURES_REMEMBERED:
+                self._of.clear()
+            self._of[cap] = key, made
+        return made
 
 
 def counted(stage: Callable[P, R]) -> Callable[P, R]:
@@ -111,3 +144,8 @@ def around(position: int, n: int, width: int, step: int = 1) -> range:
     """
     start = max(0, min(position - position % step - (width - step + 1) // 2, n - width))
     return range(start, min(n, start + width))
+
+
+def neighbours(position: int, n: int) -> range:
+    """The positions, one of them, that are looked at together, of n: the same for all of them."""
+    return around(position, n, TOGETHER, TOGETHER)

@@ -71,18 +71,18 @@ class Split:
 
 
 @counted
-def additions(cap: Capture, layer: int, position: int) -> Additions:
-    """What a layer adds to the stream of one token."""
+def additions(cap: Capture, layer: int, positions: Sequence[int]) -> tuple[Additions, ...]:
+    """What a layer adds to the streams of some tokens."""
     attention, updates = cap.attention_and_sublayers(layer)
-    heads = contributions.of_heads(cap, layer, position, attention)
-    return Additions(heads=to_numpy(heads), mlp=to_numpy(updates.mlp_out[position]))
+    heads = to_numpy(contributions.of_heads(cap, layer, positions, attention))
+    return tuple(map(Additions, heads, to_numpy(updates.mlp_out[list(positions)])))
 
 
 @counted
 def split(cap: Capture, position: int, added: Sequence[Additions], token: int, other: int | None = None) -> Split:
     """The logit of a token after a position, less that of another where one is given.
 
-    added: the `additions` of all layers
+    added: what each layer adds to the stream there
     """
     direction = cap.logit_direction(position, token)
     logit = float(raw_logits(cap, position, [token]))

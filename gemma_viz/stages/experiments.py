@@ -3,20 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from gemma_viz.capture import Capture
 from gemma_viz.edits import WEIGHT_BITS, Edits
 from gemma_viz.model import Model
 from gemma_viz.spec import ModelSpec
-from gemma_viz.stages import Floats, around, counted, to_numpy
+from gemma_viz.stages import Floats, Last, counted, to_numpy
 from gemma_viz.stages.neuron import shipped_pieces
 from gemma_viz.stages.output import kl_divergence
-
-TOGETHER = 16  # positions whose outcomes are made together
 
 
 class Switch(NamedTuple):
@@ -123,11 +121,6 @@ def switches(spec: ModelSpec) -> tuple[Switch, ...]:
     return tuple(Switch(stage, edits) for stage, changes in by_stage.items() for edits in changes)
 
 
-def neighbours(position: int, n: int) -> range:
-    """The positions whose outcomes are made together: in one product they take hardly longer than one by itself."""
-    return around(position, n, TOGETHER, TOGETHER)
-
-
 def outcomes_at(cap: Capture, edits: Edits, positions: range) -> tuple[Outcome, ...]:
     """What edits do to the predictions of an untouched run after some positions; runs its text once more."""
     edited = cap.again(edits)
@@ -143,17 +136,13 @@ def outcome_of(cap: Capture, edited: Capture, position: int, loss: float) -> Out
     return _outcome(cap.model, before, after, loss)
 
 
-_untouched: WeakKeyDictionary[Capture, tuple[range, Tensor]] = WeakKeyDictionary()
+_untouched: Last[Tensor] = Last()
 
 
 def _log_probabilities(cap: Capture, positions: range) -> Tensor:
-    """float32 [position, vocab_size]. The last ones are remembered: many changed runs are measured by one untouched."""
-    known, rows = _untouched.get(cap, (None, None))
-    if known != positions or rows is None:
-        rows = cap.logits(positions).log_softmax(-1)
-        _untouched.clear()
-        _untouched[cap] = positions, rows
-    return rows
+    """float32 [position, vocab_size]; remembered, because many changed runs are measured by one untouched."""
+    nbytes = len(positions) * cap.model.spec.vocab_size * torch.float32.itemsize
+    return _untouched.get(cap, positions, lambda: cap.logits(positions).log_softmax(-1), nbytes)
 
 
 def _outcome(model: Model, before: Tensor, after: Tensor, loss: float) -> Outcome:

@@ -1,5 +1,6 @@
 """The mask: what a query may not see, and what it would see without."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +11,7 @@ from torch import Tensor
 from gemma_viz.attention import hidden_keys, masked_scores
 from gemma_viz.capture import Capture
 from gemma_viz.edits import Edits
-from gemma_viz.model import Model
-from gemma_viz.run import Run, running
-from gemma_viz.stages import Floats, around, counted, to_numpy
+from gemma_viz.stages import Floats, Last, around, counted, to_numpy
 
 SCORES_SHOWN = 96  # tokens a side
 PREDICTIONS_SHOWN, PREDICTIONS_MOVED = 64, 16  # tokens, and by how many they go on in a long text
@@ -103,24 +102,21 @@ def mask_shape(window: int | None, n_positions: int) -> MaskShape:
 def later_token(cap: Capture, position: int, id: int) -> LaterToken:
     """Run the prompt with another token at a position, with the mask and without, and compare with the prompt's own.
 
-    All runs are made afresh, those of the two texts in one pass, so that what does not depend on the token is equal bit
-    for bit. Raises what `Model.capture` raises where the memory does not suffice.
+    All runs are made afresh, of texts of one length, so that what does not depend on the token is equal bit for bit.
+    Those of the prompt as it is are the same for all its tokens.
     """
-    texts = torch.tensor([cap.token_ids.tolist(), cap.ids_with(position, id)])
-    cap.model.check_memory(texts.numel())
-    with_mask, without_mask = (
-        _change(*_last_streams(cap.model, texts, edits))
-        for edits in (cap.edits, cap.edits.also(Edits(causal_mask=False)))
-    )
+    rules = (cap.edits, cap.edits.also(Edits(causal_mask=False)))
+
+    def last_streams(ids: Sequence[int]) -> list[Tensor]:
+        return [cap.model.capture_ids(ids, edits).resid_post(-1) for edits in rules]
+
+    nbytes = len(rules) * cap.resid_post(-1).nbytes
+    before = _as_it_is.get(cap, rules, lambda: last_streams(cap.token_ids.tolist()), nbytes)
+    with_mask, without_mask = map(_change, before, last_streams(cap.ids_with(position, id)))
     return LaterToken(position, with_mask, without_mask)
 
 
-def _last_streams(model: Model, texts: Tensor, edits: Edits) -> Tensor:
-    """float32 [text, position, d_model], what leaves the last layer; texts: int64 [text, position]."""
-    run = Run(("resid_post",), edits)
-    with running(run):
-        model.forward(texts)
-    return run.values["resid_post", model.spec.n_layers - 1].float().cpu()
+_as_it_is: Last[list[Tensor]] = Last()
 
 
 def _change(before: Tensor, after: Tensor) -> Floats:

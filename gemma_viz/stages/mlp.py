@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch.nn.functional import gelu
 
 from gemma_viz.capture import Capture
-from gemma_viz.stages import Check, Floats, check, counted, rms, to_numpy
+from gemma_viz.inside import MLP
+from gemma_viz.stages import Check, Floats, Last, check, counted, rms, to_numpy
 from gemma_viz.steps import mlp as mlp_step
 
 MOST = 0.9  # of what all neurons carry
@@ -46,9 +48,19 @@ class Neurons:
 
 
 @counted
+def inside_mlp(cap: Capture, layer: int) -> MLP:
+    """As `Capture.mlp`; the last layer's is remembered, because a page looks at it from several sides."""
+    nbytes = 3 * len(cap) * cap.model.spec.d_mlp * torch.float32.itemsize  # gate, up, act; the rest is small
+    return _inside.get(cap, layer, lambda: cap.mlp(layer), nbytes)
+
+
+_inside: Last[MLP] = Last()
+
+
+@counted
 def neurons(cap: Capture, layer: int, position: int, k: int = 20) -> Neurons:
     """What the MLP of a layer does with one token."""
-    values = cap.mlp(layer)
+    values = inside_mlp(cap, layer)
     gate, act = values.gate[position], values.act[position]
     down = cap.model.hf.model.layers[layer].mlp.down_proj.weight.detach().float().cpu()  # [d_model, neuron]
     carried = act.abs() * down.norm(dim=0)
@@ -75,7 +87,7 @@ def check_mlp(cap: Capture, layer: int) -> Check:
     """`steps.mlp` against the model's own down-projection."""
     module = cap.model.hf.model.layers[layer].mlp
     weights = [p.weight.detach().float().cpu() for p in (module.gate_proj, module.up_proj, module.down_proj)]
-    values = cap.mlp(layer)
+    values = inside_mlp(cap, layer)
     return check(
         mlp_step, f"mlp(x, w_gate, w_up, w_down), layer {layer}", mlp_step(values.input, *weights), values.projected
     )

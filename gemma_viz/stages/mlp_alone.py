@@ -12,6 +12,7 @@ from gemma_viz.edits import Activation
 from gemma_viz.model import Model
 from gemma_viz.run import Run, running
 from gemma_viz.stages import Floats, counted, rms, to_numpy
+from gemma_viz.stages.mlp import inside_mlp
 
 POINTS = 201
 FROM, TO = -0.5, 1.5  # along the line; 0 is the one token, 1 the other
@@ -68,7 +69,7 @@ class Slice:
 @counted
 def alone(cap: Capture, changed_cap: Capture, layer: int, position: int) -> Alone:
     """Look at the output at `position`, with the other tokens' inputs taken from a capture of the changed prompt."""
-    original, changed = cap.mlp(layer), changed_cap.mlp(layer)
+    original, changed = inside_mlp(cap, layer), inside_mlp(changed_cap, layer)
     mixed = changed.input.clone()  # [position, d_model]
     mixed[position] = original.input[position]
     output = _run(cap, layer, mixed)["mlp_projected"]
@@ -88,7 +89,7 @@ def alone(cap: Capture, changed_cap: Capture, layer: int, position: int) -> Alon
 @counted
 def between(cap: Capture, layer: int, position: int, other: int) -> Slice:
     """The MLP of a layer on the way from one token's input (t = 0) to another's (t = 1), and beyond both."""
-    a, b = cap.mlp(layer).input[[position, other]]
+    a, b = inside_mlp(cap, layer).input[[position, other]]
     t = torch.linspace(FROM, TO, POINTS)
     line = a + t[:, None] * (b - a)  # [point, d_model]
     as_it_is, with_relu = (_run(cap, layer, line, activation) for activation in ("gelu", "relu"))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from gemma_viz import contributions
 from gemma_viz.capture import Capture
 from gemma_viz.edits import UNCHANGED, Edits
 from gemma_viz.instrument import norm_before_mlp
@@ -20,6 +21,7 @@ from gemma_viz.model import ROWS_AT_ONCE, Model
 from gemma_viz.run import Run, running
 from gemma_viz.stages import Floats, counted, to_numpy
 from gemma_viz.stages.extremes import Extremes, extremes
+from gemma_viz.stages.mlp import inside_mlp
 from gemma_viz.tokens import tokenize
 
 LONGEST_PIECE = 256  # tokens; positions in a piece fit into a byte
@@ -82,7 +84,7 @@ class StrongestInPiece:
 @counted
 def activations(cap: Capture, layer: int, neuron: int) -> Floats:
     """float32 [position], the product gelu(gate) * up of one neuron for every token."""
-    return to_numpy(cap.mlp(layer).act[:, neuron])
+    return to_numpy(inside_mlp(cap, layer).act[:, neuron])
 
 
 @counted
@@ -101,8 +103,10 @@ def reads(model: Model, layer: int, neuron: int, k: int = 8) -> Reads:
 @counted
 def writes(cap: Capture, layer: int, neuron: int, position: int, k: int = 8) -> Writes:
     """Which tokens a neuron raises and lowers directly, with the scales of one position of the prompt."""
-    logits = cap.direct_logits(cap.neuron_output(layer, neuron, position)[None], position)[0]
-    return Writes(extremes(cap.model, logits - logits.mean(), k), float(cap.mlp(layer).act[position, neuron]))
+    inside = inside_mlp(cap, layer)
+    output = contributions.of_neuron(cap, layer, neuron, position, inside.projected)
+    logits = cap.direct_logits(output[None], position)[0]
+    return Writes(extremes(cap.model, logits - logits.mean(), k), float(inside.act[position, neuron]))
 
 
 def strongest_in_prompt(cap: Capture, act: Floats) -> tuple[Firing, ...]:

@@ -10,14 +10,13 @@ from gemma_viz.edits import UNCHANGED, Edits
 from gemma_viz.figures import experiments as draw
 from gemma_viz.figures import output as draw_output
 from gemma_viz.figures import residual as draw_residual
-from gemma_viz.stages import Floats
+from gemma_viz.stages import Floats, neighbours
 from gemma_viz.stages.experiments import (
     Outcome,
     Switch,
     mean_difference,
     mean_loss,
     mean_of,
-    neighbours,
     outcome_of,
     outcomes_at,
     piece_losses,

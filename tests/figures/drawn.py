@@ -191,7 +191,7 @@ def _of_the_output(cap: gv.Capture, position: int) -> dict[str, go.Figure]:
     compared = output.compare(cap, cap.model.capture(cap.text, gv.Edits(rope=False)), position)
     chosen = sampling.choice(cap, position, Sampling(temperature=0.8, top_k=40, top_p=0.9, min_p=0.05))
     chosen_labels = [visible(text) for text in chosen.texts]
-    added = by_layer(lambda cap, layer: attribution.additions(cap, layer, position), cap)
+    added = by_layer(lambda cap, layer: attribution.additions(cap, layer, [position])[0], cap)
     parts = attribution.split(cap, position, added, *cap.top_k(2, position).ids)
     curve = output.SoftCap(3.0, (label, "<b>"), np.array([4, -2], np.float32), np.array([2.6, -1.7], np.float32))
     return {

@@ -13,7 +13,7 @@ POSITION = 5
 
 @pytest.fixture
 def added(cap: gv.Capture) -> list[Additions]:
-    return by_layer(lambda cap, layer: additions(cap, layer, POSITION), cap)
+    return by_layer(lambda cap, layer: additions(cap, layer, [POSITION])[0], cap)
 
 
 def uncapped(cap: gv.Capture, logit: float) -> float:
@@ -79,7 +79,7 @@ def test_parts_come_by_size_and_are_complete() -> None:
 
 def test_the_embedded_models_parts_add_up(embedded: gv.Model) -> None:
     cap = embedded.capture("I want to move")
-    added = [additions(cap, layer, 4) for layer in range(embedded.spec.n_layers)]
+    added = [additions(cap, layer, [4])[0] for layer in range(embedded.spec.n_layers)]
     first, second = cap.top_k(2).ids
     for values in (split(cap, 4, added, first), split(cap, 4, added, first, second)):
         assert values.total == pytest.approx(values.logit, abs=1e-4)

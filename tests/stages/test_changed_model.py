@@ -24,7 +24,7 @@ CHANGES = [
 @pytest.mark.parametrize("edits", CHANGES, ids=gv.Edits.to_text)
 def test_the_parts_of_a_logit_add_up_to_it(tiny: gv.Model, edits: gv.Edits) -> None:
     cap = tiny.capture(PROMPT, edits)
-    added = by_layer(lambda cap, layer: attribution.additions(cap, layer, 5), cap)
+    added = by_layer(lambda cap, layer: attribution.additions(cap, layer, [5])[0], cap)
     values = attribution.split(cap, 5, added, 7)
     assert values.total == pytest.approx(values.logit, rel=2e-4, abs=2e-3)
     assert values.is_sum
@@ -32,7 +32,7 @@ def test_the_parts_of_a_logit_add_up_to_it(tiny: gv.Model, edits: gv.Edits) -> N
 
 def test_without_a_residual_connection_a_logit_is_no_sum(tiny: gv.Model) -> None:
     cap = tiny.capture(PROMPT, gv.Edits(mlp_residual=False))
-    added = by_layer(lambda cap, layer: attribution.additions(cap, layer, 5), cap)
+    added = by_layer(lambda cap, layer: attribution.additions(cap, layer, [5])[0], cap)
     assert not attribution.split(cap, 5, added, 7).is_sum
 
 

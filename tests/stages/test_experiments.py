@@ -9,7 +9,7 @@ import torch
 
 import gemma_viz as gv
 from gemma_viz.edits import UNCHANGED
-from gemma_viz.stages import experiments, output
+from gemma_viz.stages import experiments, neighbours, output
 from gemma_viz.stages.neuron import shipped_pieces
 from tests.conftest import PROMPT
 
@@ -92,19 +92,13 @@ def test_an_outcome_is_what_the_comparison_shows(cap: gv.Capture, position: int)
 
 def test_outcomes_made_together_are_those_made_one_by_one(cap: gv.Capture) -> None:
     edits = gv.Edits(mlp=False)
-    for positions in (experiments.neighbours(2, len(cap)), range(len(cap))):
+    for positions in (neighbours(2, len(cap)), range(len(cap))):
         for position, found in zip(positions, experiments.outcomes_at(cap, edits, positions), strict=True):
             alone = outcome(cap, edits, position)
             assert found.answer == alone.answer
             assert found.rank == alone.rank
             assert found.loss == pytest.approx(alone.loss, rel=1e-5)
             assert found.kl_divergence == pytest.approx(alone.kl_divergence, rel=1e-3)
-
-
-def test_outcomes_are_made_together_in_blocks_that_hold_the_token() -> None:
-    assert experiments.neighbours(3, 9) == range(9)
-    assert experiments.neighbours(20, 100) == experiments.neighbours(31, 100) == range(16, 32)
-    assert experiments.neighbours(99, 100) == range(84, 100)
 
 
 def test_the_untouched_run_is_an_outcome_too(cap: gv.Capture) -> None:

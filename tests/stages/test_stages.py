@@ -30,6 +30,38 @@ def test_a_window_that_moves_in_steps_holds_every_token_and_is_shared_by_neighbo
     assert windows[48] == range(40, 64)
 
 
+def test_neighbours_are_looked_at_together_in_blocks_that_hold_the_token() -> None:
+    assert stages.neighbours(3, 9) == range(9)
+    assert stages.neighbours(20, 100) == stages.neighbours(31, 100) == range(16, 32)
+    assert stages.neighbours(99, 100) == range(84, 100)
+
+
+def test_the_last_thing_made_of_a_capture_is_remembered_until_another_is_asked_for(tiny: gv.Model) -> None:
+    one, other, third, made = tiny.capture("the red cat"), tiny.capture("zebra"), tiny.capture("green"), []
+
+    def ask(cap: gv.Capture, key: int, nbytes: int = 1) -> None:
+        last.get(cap, key, lambda: made.append((cap.text, key)), nbytes)
+
+    last: stages.Last[None] = stages.Last()
+    for cap in (one, other, one, other):
+        ask(cap, 0)
+    assert made == [("the red cat", 0), ("zebra", 0)]
+    ask(one, 1)
+    ask(one, 0)
+    assert made[2:] == [("the red cat", 1), ("the red cat", 0)]
+    ask(third, 0)
+    ask(third, 0)
+    ask(one, 0)
+    assert made[4:] == [("green", 0), ("the red cat", 0)]
+
+
+def test_what_is_too_large_is_not_remembered(tiny: gv.Model) -> None:
+    cap, made, last = tiny.capture("the red cat"), [], stages.Last[None]()
+    for _ in range(2):
+        last.get(cap, 0, lambda: made.append(0), stages.LARGEST_REMEMBERED + 1)
+    assert made == [0, 0]
+
+
 OF_A_RUN = ("cap", "left", "baseline", "model")
 
 
