@@ -9,7 +9,7 @@ from gemma_viz.figures.style import CATEGORICAL, finish, plain, short, token_hov
 from gemma_viz.stages import Floats, around
 from gemma_viz.stages.rope import Contributions, Rotation, ScoreByDistance, Vectors
 
-FRAMES = 64  # of the animation, at most
+FRAMES = 32  # of the animation, at most
 MILLISECONDS = 500  # that one of them stays
 QUERY, KEY = CATEGORICAL[0], CATEGORICAL[1]
 

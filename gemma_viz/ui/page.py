@@ -13,6 +13,7 @@ from gemma_viz.service import log
 from gemma_viz.service.settings import settings
 from gemma_viz.ui import change, live, visitor, words
 from gemma_viz.ui.copy_link import copy_link
+from gemma_viz.ui.sidebar import close_when_chosen
 from gemma_viz.ui.token_strip import token_strip
 from gemma_viz.ui.view import View
 from gemma_viz.ui.words_glossary import term, terms_of
@@ -190,6 +191,7 @@ def _sidebar(view: View) -> tuple[str, str]:
                 on_click=_take_text,
                 args=(view, example),
             )
+        close_when_chosen(key="sidebar")
     return name, prompt
 
 

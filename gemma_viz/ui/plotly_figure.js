@@ -76,7 +76,10 @@ function load(address) {
   }).then(
     () => {
       config = settings();
-      places.forEach(show);
+      for (const place of places) {
+        place.textContent = ""; // an earlier try may have failed, and said so
+        show(place);
+      }
     },
     () => {
       loading = undefined; // the next chart that is sent asks again

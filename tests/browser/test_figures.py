@@ -98,10 +98,15 @@ def test_a_chart_fits_on_paper(app: Driver) -> None:
     assert width_of(chart) == wide
 
 
-def test_without_the_library_the_page_says_so(chromium: Browser, server: str) -> None:
+def test_without_the_library_the_page_says_so_until_it_arrives(chromium: Browser, server: str) -> None:
     context = chromium.new_context()
     app = Driver(context.new_page(), server)
     app.tab.route("**/plotly-*.js", lambda route: route.abort())
     app.open(f"Output?{PROMPT}")
-    expect(app.tab.get_by_text("the library for them did not arrive").first).to_be_visible()
+    said = app.tab.get_by_text("the library for them did not arrive")
+    expect(said.first).to_be_visible()
+    app.tab.unroute("**/plotly-*.js")
+    app.chips.nth(2).click()
+    expect(app.tab.locator(".figure .main-svg").first).to_be_visible()
+    expect(said).to_have_count(0)
     context.close()

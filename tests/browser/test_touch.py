@@ -18,6 +18,20 @@ def phone(chromium: Browser, server: str) -> Iterator[Driver]:
     context.close()
 
 
+def test_what_is_chosen_in_the_sidebar_closes_it(phone: Driver) -> None:
+    phone.open()
+    opener, sidebar = phone.tab.get_by_test_id("stExpandSidebarButton"), phone.tab.get_by_test_id("stSidebar")
+    opener.tap()
+    sidebar.get_by_role("link", name="Embedding", exact=True).tap()
+    phone.expect(title="Embedding")
+    expect(opener).to_be_visible()
+    opener.tap()
+    phone.tab.get_by_label("Prompt", exact=True).fill("the red cat")
+    sidebar.get_by_role("button", name="Run", exact=True).tap()
+    phone.expect(parameters={"prompt": "the red cat"})
+    expect(opener).to_be_visible()
+
+
 def test_a_token_says_what_it_is_and_is_then_chosen(phone: Driver) -> None:
     phone.open()
     tip = phone.tab.locator(".strip .tip")
