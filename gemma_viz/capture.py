@@ -194,6 +194,11 @@ class Capture:
         """The inside of a layer's MLP, by replaying the layer."""
         return MLP.of(self._replay(self._layer(layer), INSIDE_MLP))
 
+    def mlp_and_sublayers(self, layer: int) -> tuple[MLP, Sublayers]:
+        """As `mlp` and `sublayers`, in one replay."""
+        values = self._replay(self._layer(layer), (*INSIDE_SUBLAYERS[:3], *INSIDE_MLP))
+        return MLP.of(values), Sublayers.of(values)
+
     def sublayers(self, layer: int) -> Sublayers:
         """What the two sublayers of a layer make, by replaying the layer."""
         return Sublayers.of(self._replay(self._layer(layer), INSIDE_SUBLAYERS))

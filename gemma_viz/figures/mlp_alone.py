@@ -117,9 +117,9 @@ def _add_line(
 def _mark_ends(figure: go.Figure, labels: tuple[str, str]) -> None:
     """Name the two tokens at t = 0 and t = 1."""
     for t, label in enumerate(labels):
-        figure.add_vline(
-            x=t,
-            line={"width": 1, "color": CATEGORICAL[7]},
-            annotation_text=plain(label),
-            annotation_position="top right",
+        # In two steps: add_vline with a text takes four times as long.
+        across = {"x0": t, "x1": t, "y0": 0, "y1": 1, "yref": "y domain"}
+        figure.add_shape(type="line", **across, line={"width": 1, "color": CATEGORICAL[7]})
+        figure.add_annotation(
+            text=plain(label), x=t, xanchor="left", y=1, yref="y domain", yanchor="top", showarrow=False
         )

@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import gelu
 
 from gemma_viz.capture import Capture
-from gemma_viz.inside import MLP
+from gemma_viz.inside import MLP, Sublayers
 from gemma_viz.stages import Check, Floats, Last, check, counted, rms, to_numpy
 from gemma_viz.steps import mlp as mlp_step
 
@@ -50,17 +50,21 @@ class Neurons:
 @counted
 def inside_mlp(cap: Capture, layer: int) -> MLP:
     """As `Capture.mlp`; the last layer's is remembered, because a page looks at it from several sides."""
+    return _mlp_and_sublayers(cap, layer)[0]
+
+
+_last: Last[tuple[MLP, Sublayers]] = Last()
+
+
+def _mlp_and_sublayers(cap: Capture, layer: int) -> tuple[MLP, Sublayers]:
     nbytes = 3 * len(cap) * cap.model.spec.d_mlp * torch.float32.itemsize  # gate, up, act; the rest is small
-    return _inside.get(cap, layer, lambda: cap.mlp(layer), nbytes)
-
-
-_inside: Last[MLP] = Last()
+    return _last.get(cap, layer, lambda: cap.mlp_and_sublayers(layer), nbytes)
 
 
 @counted
 def neurons(cap: Capture, layer: int, position: int, k: int = 20) -> Neurons:
     """What the MLP of a layer does with one token."""
-    values = inside_mlp(cap, layer)
+    values, updates = _mlp_and_sublayers(cap, layer)
     gate, act = values.gate[position], values.act[position]
     down = cap.model.hf.model.layers[layer].mlp.down_proj.weight.detach().float().cpu()  # [d_model, neuron]
     carried = act.abs() * down.norm(dim=0)
@@ -78,7 +82,7 @@ def neurons(cap: Capture, layer: int, position: int, k: int = 20) -> Neurons:
         n_for_most=min(int((cumulative < MOST).sum()) + 1, len(act)),
         open_share=float((gate > 0).float().mean()),
         update_rms=float(rms(values.out[position])),
-        stream_rms=float(rms(cap.resid_mid(layer)[position])),
+        stream_rms=float(rms(updates.resid_mid[position])),
     )
 
 

@@ -17,7 +17,7 @@ CHARTS = {
     "Output": 3,
     "Generation": 0,
     "Experiments": 0,
-    "Patching": 0,
+    "Patching": 2,
     "Compare": 3,
     "Glossary": 0,
 }
@@ -73,7 +73,8 @@ class Driver:
         return self.tab.locator("h1").inner_text()
 
     def expect_charts(self, n: int) -> None:
-        """Exactly n charts are drawn, each with its picture."""
+        """Exactly n charts are there, each with its picture; those that are not yet drawn count too."""
+        expect(self.tab.locator(".figure")).to_have_count(n)
         expect(self.tab.locator(".figure:has(.main-svg)")).to_have_count(n)
 
     @property
