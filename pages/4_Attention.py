@@ -275,7 +275,7 @@ def the_mask(page: Page, layer: int, chosen: int) -> None:
     except SeveralTokens as several:
         panels.several_tokens(several)
     else:
-        with st.spinner("Running the prompt four times …"):
+        with st.spinner("Running the prompt again, with the mask and without …"):
             changed = live.values(later_token, page.run, page.position, id)
         st.markdown(words_attention.later_token(changed, page.label, visible(live.token_text(page.run.model, id))))
         panels.chart(draw_mask.later_token(changed, page.labels), key="later_token")
