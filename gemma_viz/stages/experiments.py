@@ -125,7 +125,8 @@ def outcomes_at(cap: Capture, edits: Edits, positions: range) -> tuple[Outcome, 
     """What edits do to the predictions of an untouched run after some positions; runs its text once more."""
     edited = cap.again(edits)
     before, after = _log_probabilities(cap, positions), edited.logits(positions).log_softmax(-1)
-    loss = _mean_loss(_losses(after, cap)) if len(positions) == len(cap) else mean_loss(edited)
+    # Of all positions the rows are there already; `mean_loss` would multiply them out once more.
+    loss = _mean(_losses(after, cap)).mean if len(positions) == len(cap) else mean_loss(edited)
     return tuple(_outcome(cap.model, *rows, loss) for rows in zip(before, after, strict=True))
 
 
@@ -173,11 +174,7 @@ def token_losses(cap: Capture) -> Floats:
 
 def mean_loss(cap: Capture) -> float:
     """The mean of `token_losses`; NaN for a text of one token."""
-    return _mean_loss(token_losses(cap))
-
-
-def _mean_loss(losses: Floats) -> float:
-    return float(losses.mean(dtype=np.float64)) if len(losses) else float("nan")
+    return _mean(token_losses(cap)).mean
 
 
 def _losses(log_probabilities: Tensor, cap: Capture) -> Floats:
